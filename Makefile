@@ -1,0 +1,36 @@
+# Two commands do all the set-up: `make demo` and `make test`. Both install what is missing, after saying so.
+.PHONY: demo test check lint unit e2e bench venv docs
+
+FAB := .venv/bin/fab
+PY := .venv/bin/python
+
+demo: venv
+	$(PY) -m tests.demo
+
+test: venv-tests lint
+	$(PY) -m pytest
+
+check: venv-tests lint unit
+
+lint: venv
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+unit: venv-tests
+	$(PY) -m pytest -m "not e2e"
+
+e2e: venv-tests
+	$(PY) -m pytest -m e2e
+
+bench: venv
+	$(PY) -m tests.bench
+
+docs: venv
+	$(PY) -m tasks.model.reference
+
+venv:
+	@.ci/bootstrap
+
+venv-tests:
+	@.ci/bootstrap tests

@@ -1,0 +1,20 @@
+"""The namespace of `fab --list`."""
+
+import sys
+from pathlib import Path
+
+# fab puts this directory on the path, not its parent; and it stays free of other modules, which would shadow the
+# standard library's (a secrets.py here would be found before `secrets`)
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from invoke import Collection
+
+from tasks import deploy, health, secrets, setup, trust
+from tasks.core.executor import install
+
+install()
+
+ns = Collection(setup.setup, deploy.plan, deploy.deploy, health.health, trust.trust)
+ns.add_collection(Collection.from_module(secrets, name="secrets"))
+# tasks never read the terminal or a pipe by accident
+ns.configure({"run": {"in_stream": False}})

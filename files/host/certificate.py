@@ -1,0 +1,185 @@
+"""The certificate: what is installed, when a new one is needed, and putting it where nginx reads it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from host import acme, compose, durable, health, releases
+from host.config import Config
+from host.errors import Failure, from_os_error
+from host.events import Step
+from host.manifest import Manifest, Service
+from host.process import run
+
+EDGE = "nginx"  # the service that reads the certificate
+RELEASE_VARIABLE = "HOST_RELEASE"  # tells the deploy hook which release is being applied
+_ROOT_ONLY = (0, 0)
+
+
+def installed(config: Config) -> bool:
+    """Is there a certificate and a key where nginx reads them?"""
+    return (config.tls / "fullchain.pem").is_file() and (config.tls / "privkey.pem").is_file()
+
+
+def facts(path: Path) -> dict[str, Any] | None:
+    """{"names", "not_before", "not_after" (unix), "issuer", "serial"} of a certificate file, None without one."""
+    if not path.is_file():
+        return None
+    done = run(
+        ["openssl", "x509", "-in", str(path), "-noout", "-startdate", "-enddate", "-serial", "-issuer",
+         "-nameopt", "RFC2253", "-ext", "subjectAltName"],
+        deadline=20, check=False,
+    )  # fmt: skip
+    return parse_facts(done.text) if done.status == 0 else None
+
+
+def parse_facts(text: str) -> dict[str, Any] | None:
+    """The facts in the output of `openssl x509`, None when it holds no dates."""
+    fields = dict(re.findall(r"^(notBefore|notAfter|serial|issuer)=(.*)$", text, re.M))
+    if "notAfter" not in fields:
+        return None
+    return {
+        "names": sorted(set(re.findall(r"DNS:([^,\s]+)", text))),
+        "not_before": ssl.cert_time_to_seconds(fields["notBefore"]) if "notBefore" in fields else None,
+        "not_after": ssl.cert_time_to_seconds(fields["notAfter"]),
+        "issuer": fields.get("issuer", "").strip(),
+        "serial": fields.get("serial", "").strip(),
+    }
+
+
+def lineage(config: Config) -> Path:
+    """Where certbot keeps the certificate of this application."""
+    return config.letsencrypt / "live" / config.app
+
+
+def authority(config: Config) -> str | None:
+    """The ACME server the present certificate comes from, None when certbot has none."""
+    try:
+        return acme.server_of((config.letsencrypt / "renewal" / f"{config.app}.conf").read_text())
+    except OSError:
+        return None
+
+
+def needed(config: Config, manifest: Manifest, now: float) -> str:
+    """Why certbot has to run, "" when it does not."""
+    found = facts(config.tls / "fullchain.pem")
+    settings = manifest.settings
+    if found is None or not installed(config):
+        return "there is no certificate yet"
+    lacking = sorted(set(settings.domains) - set(found["names"]))
+    if lacking:
+        return f"it does not cover {', '.join(lacking)}"
+    if found["not_after"] < now:
+        return "it has expired"
+    before = authority(config)
+    if before is not None and before != settings.acme_server:
+        return f"it comes from another authority ({before})"
+    return ""
+
+
+def obtain(config: Config, manifest: Manifest, step: Step) -> None:
+    """Run certbot and install what it got. Raises Failure with the translated cause."""
+    settings = manifest.settings
+    before = authority(config)
+    done = run(
+        acme.argv(config, settings, force=before is not None and before != settings.acme_server),
+        deadline=acme.DEADLINE, check=False, env={RELEASE_VARIABLE: manifest.release},
+    )  # fmt: skip
+    if done.status != 0:
+        raise acme.explain(done.text + done.stderr, settings.domains)
+    # certbot before 5.3 does not run directory hooks at first issuance, and no hook when it kept the certificate.
+    install(config, manifest, lineage(config))
+    found = facts(config.tls / "fullchain.pem") or {}
+    step.done(f"certificate for {', '.join(found.get('names', []))} installed", certificate=found)
+
+
+def _edge(manifest: Manifest) -> Service | None:
+    return manifest.services.get(EDGE)
+
+
+def install(config: Config, manifest: Manifest, source: Path) -> bool:
+    """Copy certificate and key of certbot's directory `source` to shared/tls; True when that changed anything."""
+    try:
+        chain, key = (source / "fullchain.pem").read_bytes(), (source / "privkey.pem").read_bytes()
+    except OSError as error:
+        raise from_os_error(error, "reading the certificate that certbot made") from error
+    _check_pair(source)
+    edge = _edge(manifest)
+    group = edge.owner[1] if edge and edge.owner else 0
+    owner = (0, group) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    changed = False
+    try:
+        # The key first: whoever reads between the two renames must not find a new certificate without its key.
+        for name, data, mode, who in (("privkey.pem", key, 0o640, owner), ("fullchain.pem", chain, 0o644, None)):
+            target = config.tls / name
+            if not target.is_file() or target.read_bytes() != data or target.stat().st_mode & 0o777 != mode:
+                durable.write(target, data, mode, who)
+                changed = True
+        durable.sync_directory(config.tls)
+    except OSError as error:
+        raise from_os_error(error, "installing the certificate") from error
+    return changed
+
+
+def _check_pair(source: Path) -> None:
+    public = run(
+        ["openssl", "x509", "-in", str(source / "fullchain.pem"), "-noout", "-pubkey"], deadline=20, check=False
+    )
+    private = run(["openssl", "pkey", "-in", str(source / "privkey.pem"), "-pubout"], deadline=20, check=False)
+    if public.status or private.status or public.stdout.strip() != private.stdout.strip():
+        raise Failure(
+            f"certificate and key in {source} do not belong together", hint="certbot certificates; fab ssl.issue"
+        )
+
+
+@contextmanager
+def _alone(config: Config) -> Iterator[None]:
+    """Not the big lock: certbot calls the hook while `apply` holds that one."""
+    config.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(config.run / "certificate.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def deploy_hook(config: Config, environment: dict[str, str]) -> str:
+    """What certbot calls after each issuance: install, check, reload. Returns what was done, in one line."""
+    source = Path(environment.get("RENEWED_LINEAGE") or lineage(config))
+    if source.name != config.app:
+        return f"{source.name} is not the certificate of {config.app}: nothing to do"
+    release = releases.load(config, environment.get(RELEASE_VARIABLE) or "current")
+    with _alone(config):
+        config.prepare()
+        changed = install(config, release.manifest, source)
+        reloaded = reload_edge(config, release.manifest)
+    return f"certificate {'installed' if changed else 'was installed already'}, {reloaded}"
+
+
+def reload_edge(config: Config, manifest: Manifest) -> str:
+    """Have the running nginx check its configuration and read its files again. Raises Failure when it refuses."""
+    edge = _edge(manifest)
+    container = health.of_service(compose.containers(config), EDGE)
+    if edge is None or container is None or container.state != "running":
+        return "nginx is not running"
+    execute = ["docker", "exec", container.id]
+    for words, what in ((edge.check, "does not accept its configuration"), (edge.reload, "could not be reloaded")):
+        if not words:
+            continue
+        done = run([*execute, *words], deadline=60, check=False)
+        if done.status != 0:
+            raise Failure(
+                f"nginx {what}: {done.last_line}",
+                hint=f"docker logs {container.name}",
+                data={"log": done.stderr.splitlines()[-20:]},
+            )
+    return f"nginx reloaded at {time.strftime('%H:%M:%S UTC', time.gmtime())}"

@@ -1,0 +1,163 @@
+"""The command line of the host program: which commands there are, and which exit code each failure has."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from host import apply as applying
+from host import background, boot, certificate, converge, events, receive, show, state, status
+from host import config as configuration
+from host.background import out
+from host.config import Config
+from host.errors import Failure, Status, as_failure
+from host.events import Journal
+
+_BOOT_WAIT = 900.0  # seconds `up` waits for a deploy to end
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Runs one web application on this host. Prints JSON lines.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str, *, hidden: bool = False) -> argparse.ArgumentParser:
+        # Without `help` a command is not listed: these are called by this program, certbot and systemd.
+        return (
+            commands.add_parser(name, description=text)
+            if hidden
+            else commands.add_parser(name, help=text, description=text)
+        )
+
+    command("status", "everything about the application on this host, as one JSON line")
+    command("receive", "take in a release: a tar on stdin, manifest.json first")
+    shown = command("show", "write files of a release to stdout as a tar; secret ones are refused")
+    shown.add_argument("release", help='a release id, or "current"')
+    shown.add_argument("paths", nargs="+", help="paths in the release")
+    applied = command("apply", "apply a release and follow that to its end; goes on when the connection drops")
+    applied.add_argument("release")
+    command("attach", "follow the command that is running, or tell again how the last one went")
+    converged = command("converge", "run the setup scripts on stdin (JSON)")
+    for each in (applied, converged):
+        each.add_argument("--by", default=_who(), help="who asks for it")
+        each.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="wait that long for another command")
+    command("up", "start the current release (at boot)")
+    command("stop", "stop the containers (at shutdown)")
+    inside = [command("run-apply", "be the unit", hidden=True), command("run-converge", "be the unit", hidden=True)]
+    inside[0].add_argument("release")
+    inside[1].add_argument("job", type=Path)
+    for each in inside:
+        each.add_argument("--by", default="")
+        each.add_argument("--events", type=Path, required=True)
+        each.add_argument("--unit", required=True)
+    ended = command("ended", "write the last event of a unit that was killed", hidden=True)
+    ended.add_argument("events", type=Path)
+    command("install-certificate", "what certbot calls after issuing", hidden=True)
+    return parser
+
+
+def _who() -> str:
+    return f"{os.environ.get('SUDO_USER') or 'root'}@{os.uname().nodename}"
+
+
+def _status(config: Config, _args: argparse.Namespace) -> int:
+    out(json.dumps(status.status(config), ensure_ascii=False).encode() + b"\n")
+    return Status.OK
+
+
+def _receive(config: Config, _args: argparse.Namespace) -> int:
+    data = receive.receive(config, sys.stdin.buffer, Journal(None, sys.stdout.buffer))
+    return _done(data, f"release {data['release']} received")
+
+
+def _show(config: Config, args: argparse.Namespace) -> int:
+    show.show(config, args.release, args.paths, sys.stdout.buffer)
+    return Status.OK
+
+
+def _apply(config: Config, args: argparse.Namespace) -> int:
+    words = ["run-apply", args.release, "--by", args.by]
+    return background.launch(config, "apply", f"{config.app}-apply-{args.release}", words, args.wait)
+
+
+def _run_apply(config: Config, args: argparse.Namespace) -> int:
+    def body(journal: Journal) -> dict[str, object]:
+        state.begin(config, args.release, args.by)
+        return {"message": f"release {args.release} serves", **applying.apply(config, args.release, journal)}
+
+    info = {"who": args.by, "what": f"deploy of {args.release}", "unit": args.unit}
+    return background.work(config, info, args.events, background.UNIT_WAIT, body)
+
+
+def _converge(config: Config, args: argparse.Namespace) -> int:
+    job = converge.save(config, sys.stdin.buffer.read(converge.SIZE_LIMIT + 1))
+    name = f"{config.app}-converge-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    try:
+        return background.launch(config, "converge", name, ["run-converge", str(job), "--by", args.by], args.wait)
+    except Failure:
+        job.unlink(missing_ok=True)
+        raise
+
+
+def _run_converge(config: Config, args: argparse.Namespace) -> int:
+    job = converge.take(args.job)
+    info = {"who": args.by, "what": job.kind, "unit": args.unit}
+    return background.work(
+        config, info, args.events, background.UNIT_WAIT, lambda journal: converge.converge(config, job, journal)
+    )
+
+
+def _up(config: Config, _args: argparse.Namespace) -> int:
+    data = boot.up(config, Journal(None, sys.stdout.buffer), _BOOT_WAIT)
+    return _done(data, "")
+
+
+def _install_certificate(config: Config, _args: argparse.Namespace) -> int:
+    return _done({}, certificate.deploy_hook(config, dict(os.environ)))
+
+
+def _done(data: dict[str, object], message: str) -> int:
+    message = str(data.pop("message", message))
+    out(json.dumps(events.final(Status.OK, data=data, message=message)).encode() + b"\n")
+    return Status.OK
+
+
+_COMMANDS: dict[str, Callable[[Config, argparse.Namespace], int]] = {
+    "status": _status,
+    "receive": _receive,
+    "show": _show,
+    "apply": _apply,
+    "attach": lambda config, _args: background.attach(config),
+    "converge": _converge,
+    "up": _up,
+    "stop": lambda config, _args: _done(boot.stop(config), ""),
+    "run-apply": _run_apply,
+    "run-converge": _run_converge,
+    "ended": lambda config, args: background.ended(config, args.events, dict(os.environ)),
+    "install-certificate": _install_certificate,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status. Whatever goes wrong becomes a `failed` event, never a traceback."""
+    os.umask(0o077)
+    args = _parser().parse_args(arguments)
+    try:
+        return int(_COMMANDS[args.command](configuration.load(), args))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody listens: the interpreter must not complain at exit
+        return Status.FAILED
+    except KeyboardInterrupt:
+        return Status.INTERRUPTED
+    except Exception as error:
+        failure = as_failure(error, args.command)
+        line = json.dumps(events.final(failure.status, failure.cause, failure.hint, failure.data)).encode() + b"\n"
+        if args.command == "show":  # its stdout is the tar
+            sys.stderr.buffer.write(line)
+        else:
+            out(line)
+        return int(failure.status)

@@ -1,0 +1,136 @@
+"""Docker Compose and the containers of the project: argument lists, and what there is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from host.config import Config
+from host.errors import Failure
+from host.process import run
+from host.releases import Release
+
+_SERVICE = "com.docker.compose.service"
+_QUERY = 60.0  # seconds: a loaded host is slow, a dead engine never answers
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container of the project, as Docker sees it."""
+
+    service: str
+    name: str
+    image: str
+    state: str  # created running paused restarting removing exited dead
+    health: str  # "" without healthcheck, else starting healthy unhealthy
+    exit_code: int
+    restarts: int
+    oom_killed: bool
+    started: str  # RFC 3339, as Docker writes it
+    id: str
+    error: str = ""  # why Docker could not start it
+    probe: str = ""  # what the last healthcheck said
+
+    @property
+    def life(self) -> tuple[str, str]:
+        """Changes when the container is made anew or started again: then it has read its files again."""
+        return self.id, self.started
+
+    def public(self) -> dict[str, Any]:
+        """As `status` shows it."""
+        return {key: value for key, value in asdict(self).items() if key not in ("error", "probe")}
+
+
+def base(config: Config, release: Release) -> list[str]:
+    """The beginning of every compose command line for a release."""
+    return [
+        "docker", "compose", "-p", config.app, "--project-directory", str(release.path),
+        "-f", str(release.path / "docker-compose.prod.yml"), "--env-file", str(release.path / "env"),
+    ]  # fmt: skip
+
+
+def up(config: Config, release: Release, *, recreate: bool) -> list[str]:
+    """Make the containers those of the release. Never `down`: what did not change keeps running."""
+    extra = [] if recreate else ["--no-recreate"]
+    return [*base(config, release), "up", "-d", "--remove-orphans", "--no-build", "--pull", "never", *extra]
+
+
+def stop(config: Config, release: Release) -> list[str]:
+    """Stop the containers, each within its own grace period; nothing is removed."""
+    return [*base(config, release), "stop"]
+
+
+def definition(config: Config, release: Release) -> dict[str, Any]:
+    """The compose file of the release as Compose resolves it. Holds secrets: never show it."""
+    done = run([*base(config, release), "config", "--format", "json"], deadline=_QUERY, check=False)
+    if done.status != 0:
+        raise Failure(f"the compose file is not valid: {done.last_line}", hint="check files/docker-compose.prod.yml")
+    value = json.loads(done.stdout)
+    if not isinstance(value, dict):
+        raise Failure("docker compose config did not answer with an object", hint="update the Compose plugin")
+    return value
+
+
+def containers(config: Config) -> list[Container]:
+    """The containers of the project, sorted by service; one `docker inspect` for all."""
+    project = f"label=com.docker.compose.project={config.app}"
+    listing = [
+        "docker",
+        "ps",
+        "-aq",
+        "--no-trunc",
+        "--filter",
+        project,
+        "--filter",
+        "label=com.docker.compose.oneoff=False",
+    ]
+    for _ in range(3):  # one may be removed between the two commands
+        ids = run(listing, deadline=_QUERY).text.split()
+        if not ids:
+            return []
+        done = run(["docker", "inspect", "--type", "container", *ids], deadline=_QUERY, check=False)
+        if done.status == 0:
+            return sorted((_container(raw) for raw in json.loads(done.stdout)), key=lambda c: (c.service, c.name))
+    raise Failure(f"docker inspect failed: {done.last_line}", hint="look at: docker ps -a")
+
+
+def _container(raw: dict[str, Any]) -> Container:
+    state = raw.get("State") or {}
+    health = state.get("Health") or {}
+    probes = health.get("Log") or [{}]
+    status = str(health.get("Status", ""))
+    return Container(
+        service=str(raw["Config"].get("Labels", {}).get(_SERVICE, "")),
+        name=str(raw.get("Name", "")).lstrip("/"),
+        image=str(raw["Config"].get("Image", "")),
+        state=str(state.get("Status", "")),
+        health="" if status == "none" else status,
+        exit_code=int(state.get("ExitCode", 0)),
+        restarts=int(raw.get("RestartCount", 0)),
+        oom_killed=bool(state.get("OOMKilled", False)),
+        started=str(state.get("StartedAt", "")),
+        id=str(raw["Id"]),
+        error=str(state.get("Error", "")),
+        probe=str((probes[-1] or {}).get("Output", "")).strip(),
+    )
+
+
+def log_tail(container: Container, lines: int = 20) -> list[str]:
+    """The last lines the container wrote; [] when there is no telling."""
+    try:
+        done = run(["docker", "logs", "--tail", str(lines), container.id], deadline=20, check=False)
+    except Failure:
+        return []
+    text = done.text + done.stderr  # an application may write to either
+    return [line[:500] for line in text.splitlines() if line.strip()][-lines:]
+
+
+def bring_up(
+    config: Config, release: Release, *, recreate: bool, deadline: float,
+    on_line: Callable[[str], None], tick: Callable[[], None],
+) -> str:  # fmt: skip
+    """Run `up`; returns "" or the line that tells why Compose gave up. `tick` may raise to abandon it."""
+    done = run(up(config, release, recreate=recreate), deadline=deadline, check=False, on_line=on_line, tick=tick)
+    return "" if done.status == 0 else done.last_line

@@ -1,0 +1,57 @@
+"""The status: one JSON object with all the workstation wants to know. Read only, and never a secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from host import certificate, compose, facts, live, lock, releases, state, systemd
+from host import config as configuration
+from host.config import Config
+from host.errors import Failure
+from host.releases import Release
+
+
+def status(config: Config) -> dict[str, Any]:
+    """The status as the contract describes it; what could not be found out is named in "problems"."""
+    problems: list[str] = []
+    release: Release | None = None
+    try:
+        release = releases.current(config)
+    except Failure as failure:
+        problems.append(failure.cause)
+    found: list[compose.Container] = []
+    try:
+        found = compose.containers(config)
+    except Failure as failure:
+        problems.append(failure.cause)
+    archive = configuration.archive()
+    return {
+        "app": config.app,
+        "program": releases.digest(archive),
+        "release": releases.current_id(config),
+        "manifest": dict(release.manifest.raw) if release else None,
+        "drift": drift(config, release) if release else [],
+        "busy": lock.holder(config.lock),
+        "containers": [item.public() for item in found],
+        "releases": releases.ids(config),
+        "history": releases.history(config),
+        "last": state.last(config),
+        "interrupted": state.marked(config) if lock.holder(config.lock) is None else None,
+        "certificate": _certificate(config),
+        "unit": systemd.summary(config),
+        "problems": problems,
+        **facts.host(config.root),
+    }
+
+
+def drift(config: Config, release: Release) -> list[dict[str, str]]:
+    """What of the current release and of live/ (paths begin with live/) is not as the manifest says."""
+    outside = live.drift(config.live, release.manifest, certificate.installed(config))
+    return releases.differences(release) + [{**item, "path": f"live/{item['path']}"} for item in outside]
+
+
+def _certificate(config: Config) -> dict[str, Any] | None:
+    try:
+        return certificate.facts(config.tls / "fullchain.pem")
+    except Failure:  # no openssl on a host that has not been set up
+        return None

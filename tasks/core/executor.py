@@ -1,0 +1,140 @@
+"""fab's executor, ours: sessions instead of Contexts, hosts in parallel, one-line errors with an exit code each."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import fabric
+from invoke.exceptions import Exit
+
+from tasks.core.errors import ExitStatus, InfraError, UsageError
+from tasks.core.fleet import Fleet, run_everywhere
+from tasks.core.output import Console, Output
+from tasks.core.reporting import Ending, show
+from tasks.core.target import Workplace, project_root, resolve
+from tasks.core.task import HostTask, Report
+
+
+def install() -> None:
+    """Make fab use this executor, however it was started (`fab`, `python -m fabric`). The fabfile calls it once."""
+    import fabric.main
+
+    fabric.main.program.executor_class = HostExecutor
+
+
+class HostExecutor(fabric.Executor):  # type: ignore[misc]  # fabric has no annotations
+    """Runs the tasks of one command line, one after the other, each on all its hosts; stops at the first failure."""
+
+    def execute(self, *tasks: Any) -> dict[Any, Any]:
+        """Run the tasks. Ends the process through Exit with an ExitStatus unless all went well."""
+        console = Console()
+        with _terminated_like_ctrl_c():
+            try:
+                status = self._run(console, tasks)
+            except InfraError as error:
+                Output(console).report(error)
+                status = error.status
+            except KeyboardInterrupt:
+                Output(console).error("interrupted")
+                status = ExitStatus.INTERRUPTED
+        if status != ExitStatus.OK:
+            raise Exit(code=int(status))
+        return {}
+
+    def _run(self, console: Console, tasks: tuple[Any, ...]) -> ExitStatus:
+        calls = self.normalize(tasks)
+        self._refuse_what_would_be_ignored(calls)
+        fleet: Fleet | None = None
+        try:
+            for call in calls:
+                kwargs = dict(call.kwargs)
+                console.quiet_stdout = bool(kwargs.get("json"))
+                if isinstance(call.task, HostTask):
+                    fleet = fleet or self._fleet(console, calls)
+                    endings = run_everywhere(call.task, kwargs, fleet)
+                else:
+                    endings = [self._run_here(call, kwargs)]
+                status = show(endings, console, as_json=console.quiet_stdout)
+                if status != ExitStatus.OK:
+                    return status
+            return ExitStatus.OK
+        finally:
+            if fleet:
+                fleet.close()
+
+    def _run_here(self, call: Any, kwargs: dict[str, Any]) -> Ending:
+        self.config.load_collection(self.collection.configuration(call.called_as))
+        self.config.load_shell_env()
+        result = call.task(call.make_context(self.config), *call.args, **kwargs)
+        return Ending("", result if isinstance(result, Report) else None)
+
+    def _refuse_what_would_be_ignored(self, calls: list[Any]) -> None:
+        if self.config.run.dry:
+            raise UsageError("fab's own --dry is not honoured here", hint="fab plan shows what would change")
+        takes_remainder = any(getattr(call.task, "takes_remainder", False) for call in calls)
+        if self.core.remainder and not takes_remainder:
+            raise UsageError(f"nothing takes the words after --: {self.core.remainder}", hint="fab --help TASK")
+
+    def _fleet(self, console: Console, calls: list[Any]) -> Fleet:
+        place = self._workplace(calls)
+        typed = self.core[0].args.hosts.value
+        names = [name.strip() for name in (typed or _default_host(place)).split(",") if name.strip()]
+        if not names:
+            task = calls[0].called_as or calls[0].task.name
+            raise UsageError(
+                "no host: neither -H nor DEPLOY_HOST says where to run", hint=f"fab {task} -H vps (an ssh_config alias)"
+            )
+        targets = [resolve(name, place) for name in dict.fromkeys(names)]
+        return Fleet(targets, console, self._credentials(), remainder=self.core.remainder)
+
+    def _workplace(self, calls: list[Any]) -> Workplace:
+        flags = self.core[0].args
+        chosen = [call.kwargs["env"] for call in calls if isinstance(call.kwargs.get("env"), str)]
+        environment = next((name for name in chosen if name), os.environ.get("INFRA_ENV", ""))
+        if environment and not environment.replace("-", "").replace("_", "").isalnum():
+            raise UsageError(f"{environment!r} is not the name of an environment", hint="letters, digits, - and _")
+        return Workplace(
+            root=project_root(),
+            ssh_config=Path(flags["ssh-config"].value).expanduser() if flags["ssh-config"].value else None,
+            identities=tuple(Path(path).expanduser() for path in flags["identity"].value or ()),
+            environment=environment,
+        )
+
+    def _credentials(self) -> Any:
+        from tasks.core.command import Secret
+        from tasks.core.login import Credentials
+
+        given = self.config.connect_kwargs
+        password, passphrase = given.get("password"), given.get("passphrase")
+        return Credentials(Secret(password) if password else None, Secret(passphrase) if passphrase else None)
+
+
+def _default_host(place: Workplace) -> str:
+    """DEPLOY_HOST of the settings file, read alone: `fab trust` must work before the file is complete."""
+    if not place.settings_file.is_file():
+        return ""
+    from dotenv import dotenv_values
+
+    return dotenv_values(place.settings_file, interpolate=False).get("DEPLOY_HOST") or ""
+
+
+@contextlib.contextmanager
+def _terminated_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM and SIGHUP stop the remote side as well: their default would leave it running."""
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

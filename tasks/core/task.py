@@ -1,0 +1,113 @@
+"""Tasks as values: what runs on a host, what runs here, and what they report."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from invoke.tasks import Task
+
+from tasks.core.errors import ExitStatus, UsageError
+from tasks.core.session import Session
+
+Body = TypeVar("Body", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a task found: `data` for --json, `text` for people, `status` the exit code."""
+
+    data: object
+    text: str = ""
+    status: ExitStatus = ExitStatus.OK
+
+
+class HostTask(Task[Callable[..., Any]]):
+    """A task whose first argument is a Session. It never runs on the workstation, host or no host."""
+
+    takes_remainder = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the task from another one, with its session. Raises UsageError for anything but a Session."""
+        if not args or not isinstance(args[0], Session):
+            raise UsageError(f"no host: {self.name} runs on a host only", hint=f"fab {self.name} -H vps")
+        return self.body(*args, **kwargs)
+
+
+class LocalTask(Task[Callable[..., Any]]):
+    """A task that runs on the workstation and needs no host."""
+
+
+def host_task(
+    *,
+    help: dict[str, str] | None = None,
+    default: bool = False,
+    name: str | None = None,
+    optional: Iterable[str] = (),
+    positional: Iterable[str] | None = None,
+    iterable: Iterable[str] = (),
+    remainder: bool = False,
+) -> Callable[[Callable[..., Report | None]], HostTask]:
+    """Make `fn(session, ...)` a task for each host of -H, else DEPLOY_HOST.
+
+    `help` has a text for every flag; `remainder` lets the task read what follows `--` from `session.remainder`.
+    The other arguments are invoke's.
+    """
+
+    def decorate(body: Callable[..., Report | None]) -> HostTask:
+        options = _options(
+            body,
+            help=help,
+            default=default,
+            name=name,
+            optional=optional,
+            positional=positional,
+            iterable=iterable,
+        )
+        task = HostTask(body, **options)
+        task.takes_remainder = remainder
+        return task
+
+    return decorate
+
+
+def local_task(
+    *,
+    help: dict[str, str] | None = None,
+    default: bool = False,
+    name: str | None = None,
+    optional: Iterable[str] = (),
+    positional: Iterable[str] | None = None,
+    iterable: Iterable[str] = (),
+) -> Callable[[Callable[..., Report | None]], LocalTask]:
+    """Make `fn(context, ...)` a task of the workstation. Arguments as with `host_task`."""
+
+    def decorate(body: Callable[..., Report | None]) -> LocalTask:
+        options = _options(
+            body,
+            help=help,
+            default=default,
+            name=name,
+            optional=optional,
+            positional=positional,
+            iterable=iterable,
+        )
+        return LocalTask(body, **options)
+
+    return decorate
+
+
+def _options(body: Callable[..., Any], **given: Any) -> dict[str, Any]:
+    flags = list(inspect.signature(body).parameters.values())[1:]
+    # invoke makes every parameter without a default positional; so it stays, unless the task says otherwise.
+    required = [flag.name for flag in flags if flag.default is inspect.Parameter.empty]
+    positional = given["positional"]
+    return {
+        **given,
+        "help": given["help"] or {},
+        "optional": tuple(given["optional"]),
+        "positional": required if positional is None else list(positional),
+        "iterable": list(given["iterable"]),
+        # A flag's first letter would shadow fab's own -h, -t, -i: ours have long names only.
+        "auto_shortflags": False,
+    }

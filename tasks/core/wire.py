@@ -1,0 +1,107 @@
+"""The socket under a connection: fast, watched, counted."""
+
+import contextlib
+import socket
+import subprocess
+import time
+from typing import Any, Protocol
+
+_HEAD = 256  # bytes kept of what the peer said first: sshd's refusals come before its banner
+
+
+class SocketLike(Protocol):
+    """What paramiko needs of a socket; a channel through a gateway is one too."""
+
+    def send(self, data: bytes, /) -> int: ...
+    def recv(self, size: int, /) -> bytes: ...
+    def settimeout(self, seconds: float | None, /) -> None: ...
+    def close(self) -> None: ...
+
+
+class Wire:
+    """A socket that counts bytes and knows when the peer was last heard. All else is passed on to the socket."""
+
+    def __init__(self, sock: SocketLike) -> None:
+        self._sock = sock
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.head = b""
+        self.last_heard = time.monotonic()
+
+    def send(self, data: bytes) -> int:
+        """Send some of `data`; returns how many bytes went."""
+        count = self._sock.send(data)
+        self.bytes_sent += count
+        return count
+
+    def recv(self, size: int) -> bytes:
+        """Receive up to `size` bytes."""
+        data = self._sock.recv(size)
+        if data:
+            self.last_heard = time.monotonic()
+            self.bytes_received += len(data)
+            if len(self.head) < _HEAD:
+                self.head += data[: _HEAD - len(self.head)]
+        return data
+
+    def settimeout(self, seconds: float | None) -> None:
+        """As with sockets."""
+        self._sock.settimeout(seconds)
+
+    def close(self) -> None:
+        """As with sockets; never raises."""
+        with contextlib.suppress(OSError, EOFError):
+            self._sock.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+class ProxyProcess(Wire):
+    """The far end of a ProxyCommand, on a socket pair: a real socket, so no polling and no extra copies."""
+
+    def __init__(self, command: str) -> None:
+        near, far = socket.socketpair()
+        # Its own session: Ctrl-C must let us stop the remote command through the proxy before the proxy goes.
+        self.process = subprocess.Popen(
+            ["/bin/sh", "-c", f"exec {command}"],
+            stdin=far.fileno(),
+            stdout=far.fileno(),
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        far.close()
+        super().__init__(near)
+
+    def close(self) -> None:
+        """Close the socket and end the process."""
+        super().close()
+        if self.process.poll() is None:
+            self.process.terminate()
+        if self.process.stderr:
+            self.process.stderr.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=1)
+
+
+def dial(address: str, port: int, *, timeout: float, interval: int, patience: int) -> Wire:
+    """A TCP connection. `timeout` in seconds; `interval` and `patience` (seconds) for the kernel's own keepalive.
+
+    Raises OSError: socket.gaierror, ConnectionRefusedError, TimeoutError and the like.
+    """
+    sock = socket.create_connection((address, port), timeout=timeout)
+    # Neither paramiko nor fabric sets it, and Nagle meeting delayed ACK costs 40 ms for each small message.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = {
+        "TCP_KEEPIDLE": interval,
+        "TCP_KEEPINTVL": interval,
+        "TCP_KEEPCNT": max(1, patience // interval - 1),
+        "TCP_USER_TIMEOUT": patience * 1000,
+    }
+    for name, value in options.items():
+        number = getattr(socket, name, None)  # not every system has all four
+        if number is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, number, value)
+    return Wire(sock)

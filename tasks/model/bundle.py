@@ -1,0 +1,172 @@
+"""The bundle: every file of a release, rendered from the sources in files/ and the settings."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tasks.core.command import Secret
+from tasks.model import compose, dotenv
+
+if TYPE_CHECKING:
+    from tasks.core.settings import Settings
+
+COMPOSE_FILE = "docker-compose.prod.yml"
+PUBLIC, PRIVATE = 0o644, 0o600
+_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+class BundleError(ValueError):
+    """The sources and the settings do not make a bundle."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a release. Its content is never part of its repr.
+
+    Attributes:
+        data: the content.
+        mode: permission bits it is created with.
+        secret: neither shown in a plan nor readable by anyone but root.
+    """
+
+    data: bytes = field(repr=False)
+    mode: int = PUBLIC
+    secret: bool = False
+
+    @property
+    def sha256(self) -> str:
+        """The content's digest, in hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What a release consists of.
+
+    Attributes:
+        app: the application's name.
+        version: of the application: the tag of the backend's image.
+        files: by path inside the release.
+        services: the stack, as the Compose file has it.
+        environment: a fingerprint of each variable by service and name, to tell which changed without telling a value.
+    """
+
+    app: str
+    version: str
+    files: Mapping[str, File]
+    services: Mapping[str, compose.Service]
+    environment: Mapping[str, Mapping[str, str]]
+
+
+def render(sources: Mapping[str, bytes], settings: Settings) -> Bundle:
+    """Make the bundle.
+
+    Args:
+        sources: the tree of files/, by path.
+        settings: validated settings.
+    Returns:
+        The bundle; the same arguments give the same bytes.
+    Raises:
+        BundleError: a template names what no setting provides, or the Compose file cannot be used.
+    """
+    files = {_path(name, settings.app_name): File(_content(name, data, settings)) for name, data in sources.items()}
+    environments = {
+        "": _plain(settings.compose_environment()) | _derived(settings),
+        "backend": _plain(settings.backend_environment()),
+        "frontend": _plain(settings.frontend_environment()),
+    }
+    for name, variables in environments.items():
+        files[f"{name}.env".removeprefix(".")] = File(dotenv.encode(variables), PRIVATE, secret=True)
+    for path, value in _secrets(settings).items():
+        files[f"secrets/{path}"] = File(value.encode(), PRIVATE, secret=True)
+    try:
+        services = compose.parse(files[COMPOSE_FILE].data, environments[""], f"/opt/{settings.app_name}/live")
+    except KeyError:
+        raise BundleError(f"{COMPOSE_FILE} is missing from files/") from None
+    except compose.ComposeError as error:
+        raise BundleError(str(error)) from None
+    _require_mounts(services, files)
+    fingerprints = {
+        service: {key: _fingerprint(settings.app_name, key, value) for key, value in variables.items()}
+        for service, variables in environments.items()
+        if service
+    }
+    return Bundle(settings.app_name, settings.version, dict(sorted(files.items())), services, fingerprints)
+
+
+def _path(name: str, app: str) -> str:
+    return re.sub(r"^systemd/app(?=[.-])", f"systemd/{app}", name.removesuffix(".j2"))
+
+
+def _content(name: str, data: bytes, settings: Settings) -> bytes:
+    if not name.endswith(".j2"):
+        return data
+    import jinja2
+
+    variables = {
+        "app_name": settings.app_name,
+        "site_domain": settings.site_domain,
+        "grafana_domain": settings.grafana_domain,
+    }
+    # what is made is for nginx and systemd, and the values are validated names: HTML's escapes have no place there
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # noqa: S701
+    try:
+        return environment.from_string(data.decode()).render(variables).encode()
+    except (jinja2.TemplateError, UnicodeDecodeError) as error:
+        raise BundleError(f"files/{name}: {error}") from None
+
+
+def _plain(variables: Mapping[str, str | Secret]) -> dict[str, str]:
+    return {key: value.reveal() if isinstance(value, Secret) else value for key, value in variables.items()}
+
+
+def _derived(settings: Settings) -> dict[str, str]:
+    # three quarters for the data: the rest is for buffers and for the fork that writes a snapshot
+    return {
+        "APP_ROOT": f"/opt/{settings.app_name}",
+        "REDIS_MAXMEMORY": str(docker_bytes(settings.redis_memory) * 3 // 4),
+    }
+
+
+def docker_bytes(size: str) -> int:
+    """Turn a size as Docker writes it ("512m", "1.5g", "1073741824") into bytes.
+
+    Raises:
+        BundleError: not such a size.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", size.strip().lower())
+    if not match:
+        raise BundleError(f"{size!r} is not a size like 512m")
+    return int(float(match[1]) * _UNITS.get(match[2], 1))
+
+
+def _secrets(settings: Settings) -> dict[str, str]:
+    redis_password = settings.redis_password.reveal()
+    files = {
+        "postgres/password": settings.postgres_password.reveal(),
+        "redis/password": redis_password,
+        # the server itself needs the hash alone
+        "redis/users.acl": f"user default on #{hashlib.sha256(redis_password.encode()).hexdigest()} ~* &* +@all\n",
+        "grafana/admin_password": settings.grafana_admin_password.reveal(),
+    }
+    if settings.registry_password is not None:
+        files["registry/password"] = settings.registry_password.reveal()
+    return files
+
+
+def _fingerprint(app: str, key: str, value: str) -> str:
+    return hashlib.sha256(f"{app}\0{key}\0{value}".encode()).hexdigest()[:16]
+
+
+def _require_mounts(services: Mapping[str, compose.Service], files: Mapping[str, File]) -> None:
+    for service in services.values():
+        for name in service.env_files:
+            if name not in files:
+                raise BundleError(f"service {service.name} reads {name}, which is not in the bundle")
+        for mount in service.mounts:
+            if not any(path.startswith(f"{mount}/") for path in files):
+                raise BundleError(f"service {service.name} mounts live/{mount}, which the bundle leaves empty")

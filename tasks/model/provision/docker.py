@@ -1,0 +1,113 @@
+"""Docker: where its packages come from, and the few settings of the daemon that every host should have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks.core.errors import Refused
+from tasks.model.facts import Facts
+from tasks.model.provision.step import Step, body
+
+REPOSITORY = "https://download.docker.com/linux"
+FINGERPRINT = "9DC858229FC7DD38854AE2D88D81803C0EBFCD88"  # "Docker Release (CE deb)", as their documentation has it
+KEYRING = "/etc/apt/keyrings/docker.asc"
+SOURCES = "/etc/apt/sources.list.d/docker.sources"
+
+_ROTATION = {"max-size": "10m", "max-file": "5"}
+_OWN = ("containerd.io", "docker-ce", "docker-ce-cli", "docker-compose-plugin")
+_DISTRIBUTION = {
+    "debian-12": ("docker.io",),
+    "debian-13": ("docker.io", "docker-cli", "docker-compose"),
+    "ubuntu-22.04": ("docker.io", "docker-compose-v2"),
+    "ubuntu-24.04": ("docker.io", "docker-compose-v2"),
+}
+
+
+def check(facts: Facts, source: str) -> None:
+    """Raise Refused where `source` cannot give a Docker with Compose v2, or would replace the one that is there."""
+    if facts.docker is not None and facts.docker.source == "other":
+        raise Refused("Docker is here, but no package brought it (a snap? a binary?)", hint="remove it, then fab setup")
+    if facts.docker is not None and facts.docker.source != source:
+        there = {"distribution": "the distribution's Docker", "docker": "Docker's own packages"}[facts.docker.source]
+        raise Refused(
+            f"DOCKER_SOURCE={source}, but this host already has {there}, and replacing it stops every container",
+            hint=f"remove {there} yourself"
+            if _lacks_compose(facts, facts.docker.source)
+            else f"set DOCKER_SOURCE={facts.docker.source}, or remove {there} yourself",
+        )
+    if _lacks_compose(facts, source):
+        raise Refused("Debian 12 has no Compose v2 of its own, only 1.29", hint="set DOCKER_SOURCE=docker")
+
+
+def _lacks_compose(facts: Facts, source: str) -> bool:
+    return source == "distribution" and facts.os == "debian-12" and facts.compose is None
+
+
+def missing_packages(facts: Facts, source: str) -> list[str]:
+    """The packages of the engine, its client and Compose that are not installed."""
+    wanted = _OWN if source == "docker" else _DISTRIBUTION[facts.os]
+    if facts.docker is not None and facts.compose is not None:
+        return []  # however they are split into packages, both are there
+    return [name for name in wanted if name not in facts.packages]
+
+
+def repository_missing(facts: Facts, source: str) -> bool:
+    """Whether Docker's repository is wanted and apt does not know it; one that the user added is left as it is."""
+    if source != "docker" or not missing_packages(facts, source):
+        return False
+    ours = {KEYRING, SOURCES} <= facts.files.keys()
+    return not ours if set(facts.docker_sources) <= {SOURCES} else False
+
+
+def repository(facts: Facts, source: str) -> Iterator[Step]:
+    """Docker's repository, after its key proved to be the published one."""
+    if repository_missing(facts, source):
+        address = f"{REPOSITORY}/{facts.os_id}"
+        listing = "\n".join((
+            "Types: deb",
+            f"URIs: {address}",
+            f"Suites: {facts.os_codename}",
+            "Components: stable",
+            f"Architectures: {facts.arch}",
+            f"Signed-By: {KEYRING}",
+            "",
+        ))  # fmt: skip
+        variables = {
+            "KEY": f"{address}/gpg",
+            "FINGERPRINT": FINGERPRINT,
+            "KEYRING": KEYRING,
+            "SOURCES": SOURCES,
+            "LISTING": listing,
+            "CHECK": _python("openpgp_key.py"),
+        }
+        why = "apt does not know Docker's repository"
+        yield Step("docker-repository", why, body("file.sh", "docker-repository.sh", variables=variables))
+
+
+def settings(facts: Facts, app: str) -> Iterator[Step]:
+    """Log rotation, and containers that survive a restart of the engine; whatever the user has set stays."""
+    missing = missing_settings(facts)
+    if missing:
+        variables = {"APP": app, "MISSING": json.dumps(missing), "MERGE": _python("daemon_settings.py")}
+        why = f"/etc/docker/daemon.json does not set {', '.join(sorted(missing))}"
+        yield Step("docker-settings", why, body("docker-settings.sh", variables=variables))
+
+
+def missing_settings(facts: Facts) -> dict[str, Any]:
+    """What to add to daemon.json."""
+    current = facts.daemon or {}
+    missing: dict[str, Any] = {}
+    if "live-restore" not in current and not facts.swarm:  # the engine refuses to start with both
+        missing["live-restore"] = True
+    if "log-driver" not in current and "log-opts" not in current:
+        missing |= {"log-driver": "local", "log-opts": _ROTATION}
+    elif current.get("log-driver", "json-file") == "json-file" and "max-size" not in current.get("log-opts", {}):
+        missing["log-opts"] = _ROTATION  # json-file is the one driver that by itself never stops growing
+    return missing
+
+
+def _python(name: str) -> str:
+    return (Path(__file__).with_name("steps") / name).read_text(encoding="utf-8")

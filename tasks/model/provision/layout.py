@@ -1,0 +1,36 @@
+"""The directories of the application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tasks.core.command import Command
+from tasks.model.facts import Entry, Facts
+from tasks.model.provision.step import Step, commands
+
+DIRECTORIES = {
+    "": "755",  # containers of any user mount what is below live/ and shared/
+    "/releases": "700",  # releases hold secrets
+    "/live": "755",
+    "/shared": "755",
+    "/shared/tls": "755",  # the key in it is 0640 for nginx's group
+    "/shared/acme": "755",  # nginx, uid 101, reads the challenges
+    "/shared/backups": "700",
+    "/shared/state": "700",
+}
+
+
+def steps(facts: Facts, app: str) -> Iterator[Step]:
+    """Every directory that is missing or has another mode or owner; parents first."""
+    wrong = {
+        path: mode
+        for path, mode in ((f"/opt/{app}{name}", mode) for name, mode in DIRECTORIES.items())
+        if facts.entries.get(path) != Entry("directory", mode, "root", "root")
+    }
+    if wrong:
+        script = commands(*(_install(path, mode) for path, mode in wrong.items()))
+        yield Step("directories", f"missing or with another mode: {', '.join(wrong)}", script)
+
+
+def _install(path: str, mode: str) -> Command:
+    return Command("install", "-d", "-m", f"0{mode}", "-o", "root", "-g", "root", path)

@@ -1,0 +1,79 @@
+"""The Docker engine of this workstation: find it, or start it where that is ours to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from .docker import LabError
+from .names import STATE
+from .say import say, timed
+
+ADVICE = "install Docker (https://docs.docker.com/engine/install/) and let your user reach it, then `fab lab.up` again"
+
+
+def ensure() -> None:
+    """Return once an engine answers. On Debian as root it is installed and started; elsewhere LabError says what to do."""
+    if answers():
+        return
+    may_install = os.geteuid() == 0 and Path("/etc/debian_version").exists()
+    if shutil.which("docker") is None or shutil.which("dockerd") is None:
+        if not may_install:
+            raise LabError(f"no Docker engine on this machine. Next: {ADVICE}")
+        with timed("installed docker.io from Debian, because there is no Docker engine here"):
+            _apt_install("docker.io", "iptables")
+    if not answers():
+        if not may_install:
+            raise LabError(f"the Docker engine does not answer{_why()}. Next: start it, or {ADVICE}")
+        _start()
+
+
+def answers() -> bool:
+    """Whether the engine that the docker client is pointed at answers."""
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "version"], capture_output=True, check=False).returncode == 0
+
+
+def _why() -> str:
+    said = subprocess.run(["docker", "version"], capture_output=True, text=True, check=False).stderr.strip()
+    return f" ({said.splitlines()[-1]})" if said else ""
+
+
+def _apt_install(*packages: str) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
+            raise LabError(f"{' '.join(command[:2])} failed: {said[-1]}")
+
+
+def install_tool(package: str) -> None:
+    """Install one Debian package on this workstation, saying so. Raises LabError where that is not ours to do."""
+    if os.geteuid() != 0 or not Path("/etc/debian_version").exists():
+        raise LabError(f"{package} is missing. Next: install it, or set LAB_BASE=registry to build from debian:trixie")
+    with timed(f"installed {package} from Debian"):
+        _apt_install(package)
+
+
+def _start(seconds: float = 60) -> None:
+    """Start dockerd in a session of its own, so that it outlives this program and its terminal."""
+    STATE.mkdir(exist_ok=True)
+    log = STATE / "dockerd.log"
+    say(f"starting dockerd (log in {log.relative_to(STATE.parent)})")
+    with log.open("ab") as output:
+        daemon = subprocess.Popen(
+            ["dockerd"], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answers():
+            return
+        if daemon.poll() is not None and not answers():
+            raise LabError(f"dockerd ended with status {daemon.returncode}. Next: read {log}")
+        time.sleep(0.5)
+    raise LabError(f"dockerd does not answer after {seconds:.0f} s. Next: read {log}")

@@ -1,0 +1,23 @@
+"""One change of the lab at a time: two terminals that type `fab lab.up` must not build and make the same things together."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .names import STATE
+from .say import say
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold the lab's lock; wait, saying so, while another process has it. The kernel releases it with the process."""
+    STATE.mkdir(exist_ok=True)
+    with (STATE / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another process is changing the lab: waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

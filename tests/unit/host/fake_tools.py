@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""Stand-ins for docker, systemctl, systemd-run and certbot: one small state machine that records every call.
+
+Called under the name of the tool it stands for; its state lies next to it (../state.json, ../calls.jsonl).
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HOME = Path(sys.argv[0]).parents[1]
+TOOL, ARGV = Path(sys.argv[0]).name, sys.argv[1:]
+
+
+@contextlib.contextmanager
+def state():
+    with (HOME / "state.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        value = json.loads((HOME / "state.json").read_text())
+        yield value
+        (HOME / "state.json").write_text(json.dumps(value))
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def fail(text, status=1):
+    print(text, file=sys.stderr, flush=True)
+    sys.exit(status)
+
+
+def now_id(value):
+    value["clock"] = value.get("clock", 0) + 1
+    return f"2026-11-22T10:00:00.{value['clock']:09d}Z"
+
+
+def make(value, name, spec, extra=None):
+    started = now_id(value)
+    mood = value.get("moods", {}).get(spec["image"], "well")
+    status = {"exits": "exited"}.get(mood, "running")
+    health = {"unhealthy": "unhealthy", "starting": "starting"}.get(mood, "healthy" if spec.get("healthcheck") else "")
+    value["containers"][name] = {
+        "Id": f"{abs(hash((name, started))):064x}"[:64], "Name": f"/app-{name}-1", "spec": spec,
+        "RestartCount": 5 if mood == "loops" else 0,
+        "Config": {"Image": spec["image"], "Labels": {"com.docker.compose.service": name}},
+        "State": {"Status": status, "ExitCode": 3 if mood in ("exits", "loops") else 0, "OOMKilled": False,
+                  "StartedAt": started, "Error": "", **({"Health": {"Status": health, "Log": []}} if health else {})},
+    }
+
+
+def compose(value, argv):
+    path = Path(argv[argv.index("-f") + 1])
+    services = json.loads(path.read_text())["services"]
+    if "config" in argv:
+        say(json.dumps({"services": services}))
+        return
+    if "stop" in argv:
+        for item in value["containers"].values():
+            item["State"]["Status"] = "exited"
+        return
+    for name, spec in services.items():
+        there = value["containers"].get(name)
+        if there is None or (there["spec"] != spec and "--no-recreate" not in argv):
+            make(value, name, spec)
+        elif there["State"]["Status"] != "running":
+            there["State"].update(Status="running", StartedAt=now_id(value))
+    if "--remove-orphans" in argv:
+        for name in set(value["containers"]) - set(services):
+            del value["containers"][name]
+    if value.get("compose_error"):
+        fail(value["compose_error"])
+
+
+def docker(value, argv):
+    containers = value["containers"]
+    by_id = {item["Id"]: item for item in containers.values()}
+    if argv[0] == "compose":
+        compose(value, argv)
+    elif argv[0] == "ps":
+        say("\n".join(by_id))
+    elif argv[0] == "inspect":
+        say(json.dumps([by_id[word] for word in argv if word in by_id]))
+    elif argv[:2] == ["image", "inspect"]:
+        wanted = argv[4:]
+        if missing := [word for word in wanted if word not in value["images"]]:
+            fail(f"Error: No such image: {missing[0]}")
+    elif argv[:2] == ["image", "rm"]:
+        value["images"] = [word for word in value["images"] if word not in argv[2:]]
+    elif argv[0] == "pull":
+        if error := value.get("pull_errors", {}).get(argv[1]):
+            fail(error)
+        say("0123456789ab: Pull complete")
+        value["images"].append(argv[1])
+    elif argv[0] == "run":
+        if error := value.get("check_error"):
+            fail(error)
+    elif argv[0] == "exec":
+        if error := value.get("exec_error"):
+            fail(error)
+    elif argv[0] == "restart":
+        by_id[argv[1]]["State"]["StartedAt"] = now_id(value)
+    elif argv[0] == "logs":
+        service = by_id[argv[3]]["Config"]["Labels"]["com.docker.compose.service"]
+        say(value.get("logs", {}).get(service, ""))
+    else:
+        fail(f"docker: unknown command {argv}")
+
+
+def systemctl(value, argv):
+    if argv[0] == "show":
+        blocks = []
+        for name in argv[argv.index("--") + 1 :]:
+            unit = HOME / "units" / name
+            active = "active" if unit.exists() or name in value["active"] else "inactive"
+            known = "loaded" if unit.exists() or (HOME / "systemd" / name).exists() else "not-found"
+            enabled = "enabled" if name in value["enabled"] else "disabled" if known == "loaded" else ""
+            blocks.append(f"Id={name}\nLoadState={known}\nUnitFileState={enabled}\nActiveState={active}\nJob=0")
+        say("\n\n".join(blocks))
+    elif argv[0] == "enable":
+        value["enabled"].append(argv[-1])
+        if "--now" in argv:
+            value["active"].append(argv[-1])
+    elif argv[0] == "start":
+        value["active"].append(argv[-1])
+    elif argv[0] == "disable":
+        value["enabled"] = [name for name in value["enabled"] if name != argv[-1]]
+
+
+def systemd_run(argv):
+    """Runs the command like a transient unit: in a session of its own, with ExecStopPost at its end."""
+    options = dict(word.removeprefix("--property=").split("=", 1) for word in argv if word.startswith("--property="))
+    name = next(word for word in argv if word.startswith("--unit=")).removeprefix("--unit=")
+    unit = HOME / "units" / name
+    if unit.exists():
+        fail(f"Failed to start transient service unit: Unit {name}.service was already loaded or has a fragment file.")
+    unit.write_text("")
+    if os.fork():
+        return
+    os.setsid()
+    for stream in (0, 1, 2):
+        os.dup2(os.open("/dev/null", os.O_RDWR), stream)
+    python = [sys.executable, "-I"]
+    child = subprocess.Popen([*python, *argv[argv.index("--") + 1 :]])
+    unit.write_text(str(child.pid))
+    status = child.wait()
+    result = "success" if status == 0 else "exit-code" if status > 0 else "signal"
+    shown = str(status) if status >= 0 else signal.Signals(-status).name.removeprefix("SIG")
+    with contextlib.suppress(KeyError):
+        environment = {**os.environ, "SERVICE_RESULT": result, "EXIT_STATUS": shown}
+        subprocess.run([*python, *options["ExecStopPost"].split()], env=environment, check=False)
+    unit.unlink()
+
+
+def certbot(value, argv):
+    if error := value.get("certbot_error"):
+        fail(error)
+    name = argv[argv.index("--cert-name") + 1]
+    live = HOME / "letsencrypt" / "live" / name
+    live.mkdir(parents=True, exist_ok=True)
+    names = [argv[i + 1] for i, word in enumerate(argv) if word == "-d"]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "45",
+         "-subj", "/CN=test", "-addext", "subjectAltName=" + ",".join(f"DNS:{name}" for name in names),
+         "-keyout", live / "privkey.pem", "-out", live / "fullchain.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    renewal = HOME / "letsencrypt" / "renewal"
+    renewal.mkdir(exist_ok=True)
+    (renewal / f"{name}.conf").write_text(f"[renewalparams]\nserver = {argv[argv.index('--server') + 1]}\n")
+
+
+def main():
+    line = " ".join([TOOL, *ARGV])
+    with (HOME / "calls.jsonl").open("a") as log:
+        log.write(json.dumps({"argv": [TOOL, *ARGV], "docker_config": os.environ.get("DOCKER_CONFIG")}) + "\n")
+    config_dir = os.environ.get("DOCKER_CONFIG")
+    if config_dir:
+        path = Path(config_dir, "config.json")
+        seen = {"dir": oct(Path(config_dir).stat().st_mode), "file": oct(path.stat().st_mode), "text": path.read_text()}
+        (HOME / "docker_config_seen.json").write_text(json.dumps(seen))
+    if TOOL == "systemd-run":
+        return systemd_run(ARGV)
+    with state() as value:
+        trap = dict(value.get("trap", {}))
+        if trap and trap["on"] in line:
+            value["trap"] = {}
+    hit = trap and trap["on"] in line
+
+    def spring():
+        if trap["signal"] == "HANG":
+            (HOME / "hanging").write_text("")
+            time.sleep(60)
+        os.kill(os.getppid(), trap["signal"])
+        time.sleep(0.3)
+
+    if hit and trap["when"] == "before":
+        spring()
+    with state() as value:
+        {"docker": docker, "systemctl": systemctl, "certbot": certbot, "timedatectl": lambda *_: say("yes")}[TOOL](value, ARGV)
+    if hit and trap["when"] == "after":
+        spring()
+    return None
+
+
+if __name__ == "__main__":
+    main()
