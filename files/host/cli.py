@@ -18,7 +18,7 @@ from host.config import Config
 from host.errors import Failure, Status, as_failure
 from host.events import Journal
 
-_BOOT_WAIT = 900.0  # seconds `up` waits for a deploy to end
+_BOOT_WAIT = 500.0  # seconds `up` waits for a deploy to end; systemd gives the unit 600
 
 
 def _parser() -> argparse.ArgumentParser:

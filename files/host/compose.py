@@ -13,6 +13,7 @@ from host.process import run
 from host.releases import Release
 
 _SERVICE = "com.docker.compose.service"
+_HASH = "com.docker.compose.config-hash"
 _QUERY = 60.0  # seconds: a loaded host is slow, a dead engine never answers
 
 
@@ -32,6 +33,7 @@ class Container:
     id: str
     error: str = ""  # why Docker could not start it
     probe: str = ""  # what the last healthcheck said
+    hash: str = ""  # of the definition it was made from
 
     @property
     def life(self) -> tuple[str, str]:
@@ -40,7 +42,7 @@ class Container:
 
     def public(self) -> dict[str, Any]:
         """As `status` shows it."""
-        return {key: value for key, value in asdict(self).items() if key not in ("error", "probe")}
+        return {key: value for key, value in asdict(self).items() if key not in ("error", "probe", "hash")}
 
 
 def base(config: Config, release: Release) -> list[str]:
@@ -71,6 +73,14 @@ def definition(config: Config, release: Release) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Failure("docker compose config did not answer with an object", hint="update the Compose plugin")
     return value
+
+
+def hashes(config: Config, release: Release) -> dict[str, str]:
+    """Compose's hash of each service's definition; a container that carries another one is going to be made anew."""
+    done = run([*base(config, release), "config", "--hash", "*"], deadline=_QUERY, check=False)
+    if done.status != 0:
+        raise Failure(f"the compose file is not valid: {done.last_line}", hint="check files/docker-compose.prod.yml")
+    return {words[0]: words[1] for line in done.text.splitlines() if len(words := line.split()) == 2}
 
 
 def containers(config: Config) -> list[Container]:
@@ -113,6 +123,7 @@ def _container(raw: dict[str, Any]) -> Container:
         started=str(state.get("StartedAt", "")),
         id=str(raw["Id"]),
         error=str(state.get("Error", "")),
+        hash=str(raw["Config"].get("Labels", {}).get(_HASH, "")),
         probe=str((probes[-1] or {}).get("Output", "")).strip(),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from host import certificate, durable, live
@@ -50,6 +50,27 @@ def stale(config: Config, manifest: Manifest, found: Sequence[Container], tls: b
     return names
 
 
+def restart(
+    config: Config, manifest: Manifest, found: Sequence[Container], hashes: Mapping[str, str], step: Step
+) -> set[str]:
+    """Restart the running services that have not read live/ and cannot reload; returns the ids of their containers.
+
+    Done before Compose brings up the rest: a database with a new password file but the old password in memory fails
+    its healthcheck, and Compose would wait for it in vain. Those whose definition differs from `hashes` (service ->
+    Compose's hash) are left to Compose, which makes them anew.
+    """
+    restarted = set()
+    for name in stale(config, manifest, found, certificate.installed(config)):
+        container = of_service(found, name)
+        if manifest.services[name].reload or container is None or container.state != "running":
+            continue
+        if hashes.get(name, container.hash) == container.hash:
+            _take(config, manifest, name, container, step)
+            restarted.add(container.id)
+    _tell(step, [f"{item.service} restarted" for item in found if item.id in restarted], "nothing to restart")
+    return restarted
+
+
 def refresh(
     config: Config, manifest: Manifest, before: Sequence[Container], after: Sequence[Container], step: Step
 ) -> set[str]:
@@ -57,29 +78,40 @@ def refresh(
 
     Containers that started between `before` and `after` have read it. Raises Failure when a service refuses.
     """
-    tls = certificate.installed(config)
-    lives = {item.life for item in before}
-    wanted = live.files(manifest, tls)
+    tls, lives = certificate.installed(config), {item.life for item in before}
     restarted, did = set(), []
     for name in stale(config, manifest, after, tls):
-        service, container = manifest.services[name], of_service(after, name)
+        container = of_service(after, name)
         if container is None:
             continue
         if container.life in lives and container.state == "running":
-            if service.reload:
-                _run(["docker", "exec", container.id, *service.reload], name, "reloaded")
-                did.append(f"{name} reloaded")
-            else:
-                _run(["docker", "restart", container.id], name, "restarted")
+            did.append(_take(config, manifest, name, container, step))
+            if not manifest.services[name].reload:
                 restarted.add(container.id)
-                did.append(f"{name} restarted")
-            step.output(did[-1], service=name)
-        _note(config, name, container, live.digest(service, wanted))
+        else:
+            _note(config, name, container, live.digest(manifest.services[name], live.files(manifest, tls)))
+    _tell(step, did, "nothing to reload")
+    return restarted
+
+
+def _take(config: Config, manifest: Manifest, name: str, container: Container, step: Step) -> str:
+    """Have one running service read its files; returns what was done."""
+    service = manifest.services[name]
+    if service.reload:
+        _run(["docker", "exec", container.id, *service.reload], name, "reloaded")
+    else:
+        _run(["docker", "restart", container.id], name, "restarted")
+    _note(config, name, container, live.digest(service, live.files(manifest, certificate.installed(config))))
+    did = f"{name} {'reloaded' if service.reload else 'restarted'}"
+    step.output(did, service=name)
+    return did
+
+
+def _tell(step: Step, did: list[str], nothing: str) -> None:
     if did:
         step.done(", ".join(did), changed=did)
     else:
-        step.skip("nothing to reload")
-    return restarted
+        step.skip(nothing)
 
 
 def _run(argv: list[str], name: str, what: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from host import certificate, compose, health, live, loaded
 from host.config import Config
 from host.errors import Failure, Status
@@ -16,53 +14,47 @@ _COMPOSE_EXTRA = 240.0  # seconds beyond the health timeout: stopping old contai
 _LOOK = 20  # ticks (0.1 s each) between two looks at the containers while Compose works
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a rollout changed."""
-
-    files: int
-    containers: list[str]  # services whose container was made or started
-
-
-def sync(config: Config, release: Release, step: Step) -> int:
-    """Make live/ equal to the release; returns the number of files changed."""
+def sync(config: Config, release: Release, step: Step) -> None:
+    """Make live/ equal to the release, forgetting first that anybody has read what is going to change."""
     tls = certificate.installed(config)
     changes = live.compare(config.live, release.manifest, tls)
     loaded.forget(config, changes.services)
     live.sync(config.live, release, tls)
-    count = len(changes.write) + len(changes.remove)
     if changes:
-        step.done(
-            f"{count} files changed, read by {', '.join(sorted(changes.services))}", services=sorted(changes.services)
-        )
+        count, readers = len(changes.write) + len(changes.remove), sorted(changes.services)
+        step.done(f"{count} files changed, read by {', '.join(readers)}", services=readers)
     else:
         step.skip("files are as they should be")
-    return count
 
 
-def roll(config: Config, release: Release, journal: Journal, *, recreate: bool = True) -> Outcome:
-    """Bring files and containers to `release` and wait until all is well. Raises Failure; safe to repeat."""
+def roll(config: Config, release: Release, journal: Journal, *, recreate: bool = True) -> None:
+    """Bring files and containers to `release` and wait until all is well. Raises Failure; safe to repeat.
+
+    Without `recreate` containers stay as they were made, whatever their definition says now.
+    """
     manifest = release.manifest
     with journal.step("live", "writing the configuration") as step:
-        count = sync(config, release, step)
-    before = compose.containers(config)  # after the files: whatever starts from here on has read them
+        sync(config, release, step)
+    found = compose.containers(config)  # after the files: whatever starts from here on has read them
+    with journal.step("restart", "restarting what reads changed files") as step:
+        behind = loaded.stale(config, manifest, found, certificate.installed(config))
+        hashes = compose.hashes(config, release) if recreate and behind else {}
+        restarted = loaded.restart(config, manifest, found, hashes, step)
+    before = compose.containers(config)
     with journal.step("containers", "starting the containers") as step:
-        started = _containers(config, release, before, step, recreate)
+        _containers(config, release, before, step, recreate)
     after = compose.containers(config)
     lives = {item.life for item in before}
     fresh = {item.id for item in after if item.life not in lives}
     with journal.step("reload", "reloading what reads changed files") as step:
-        restarted = loaded.refresh(config, manifest, before, after, step)
-    # A restart starts the container's count of restarts anew.
-    baseline = {item.id: item.restarts for item in after if item.id not in fresh | restarted}
+        fresh |= restarted | loaded.refresh(config, manifest, before, after, step)
+    # A start begins the container's count of restarts anew.
+    baseline = {item.id: item.restarts for item in after if item.id not in fresh}
     with journal.step("health", "waiting until every service is well") as step:
-        health.wait(config, manifest, Watch(frozenset(fresh | restarted), baseline), step)
-    return Outcome(count, started)
+        health.wait(config, manifest, Watch(frozenset(fresh), baseline), step)
 
 
-def _containers(
-    config: Config, release: Release, before: list[compose.Container], step: Step, recreate: bool
-) -> list[str]:
+def _containers(config: Config, release: Release, before: list[compose.Container], step: Step, recreate: bool) -> None:
     manifest = release.manifest
     lives = {item.life for item in before}
     baseline = {item.id: item.restarts for item in before}
@@ -97,7 +89,6 @@ def _containers(
         step.done(f"started: {', '.join(started)}", services=started)
     else:
         step.skip("every container runs as defined")
-    return started
 
 
 def _dying(fresh: list[compose.Container], manifest: Manifest, baseline: dict[str, int]) -> None:

@@ -5,19 +5,17 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
 
 import paramiko
-from paramiko.common import cMSG_CHANNEL_REQUEST
 
 from tasks.core.connect import Link
 from tasks.core.envelope import Opening, stop_line, wrap
 from tasks.core.errors import ConnectionLost, InfraError, TimedOut
 from tasks.core.failures import CHANNEL_SECONDS
-
-Source = bytes | BinaryIO | Iterable[bytes]
+from tasks.core.feeder import Feeder, Source
+from tasks.core.messages import request_exec, send_signal
 
 CHUNK = 65_536  # bytes read at once
 STDERR_TAIL = 65_536  # bytes of stderr that are kept
@@ -74,7 +72,7 @@ class _Execution:
         self.ends_at = None if deadline is None else time.monotonic() + deadline
         self.cancelled = cancelled
         self.opening = Opening(f"fab{os.urandom(8).hex()}")
-        self.feeder: _Feeder | None = None
+        self.feeder: Feeder | None = None
         self.stderr = bytearray()
         self.opened = False
 
@@ -88,11 +86,11 @@ class _Execution:
         try:
             self.channel = _open(self.link)
             self.opened = True
-            _request_exec(self.channel, self.link.transport, line)
+            request_exec(self.channel, self.link.transport, line)
             if stdin is None:
                 self.channel.shutdown_write()
             else:
-                self.feeder = _Feeder(self.channel, stdin)
+                self.feeder = Feeder(self.channel, stdin)
                 self.feeder.start()
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise self.refused(error) from error
@@ -175,7 +173,7 @@ class _Execution:
             try:
                 killer = _open(link, timeout=_STOP_SECONDS)
             except paramiko.ChannelException:
-                _signal(self.channel, link.transport)  # MaxSessions 1: better than nothing
+                send_signal(self.channel, link.transport)  # MaxSessions 1: better than nothing
                 return
             killer.exec_command(stop_line(self.opening.pid))
             killer.shutdown_write()
@@ -202,73 +200,10 @@ class _Execution:
         )
 
 
-class _Feeder(threading.Thread):
-    """Writes stdin while the main loop reads: neither can block the other when the remote side exits early."""
-
-    def __init__(self, channel: paramiko.Channel, source: Source) -> None:
-        super().__init__(name="stdin", daemon=True)
-        self._channel = channel
-        self._source = source
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            for chunk in _chunks(self._source):
-                try:
-                    self._channel.sendall(chunk)
-                except (OSError, EOFError, paramiko.SSHException):
-                    return  # the command is gone; its status says why
-            with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-                self._channel.shutdown_write()
-        except BaseException as error:  # whatever the source raises belongs to the caller's thread
-            self.error = error
-
-
-def _chunks(source: Source) -> Iterator[bytes]:
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        view = memoryview(source)
-        for start in range(0, len(view), CHUNK):
-            yield bytes(view[start : start + CHUNK])
-    elif hasattr(source, "read"):
-        while block := source.read(CHUNK):
-            yield block
-    else:
-        for part in source:
-            if len(part) <= CHUNK:
-                yield part
-            else:
-                yield from _chunks(part)
-
-
 def _open(link: Link, timeout: float = CHANNEL_SECONDS) -> paramiko.Channel:
     channel = link.transport.open_session(timeout=timeout)
     link.channels += 1
     return channel
-
-
-def _request_exec(channel: paramiko.Channel, transport: paramiko.Transport, line: str) -> None:
-    """Ask for the command without waiting for the answer, which saves a round trip for each.
-
-    Channel.exec_command is this and a wait. A refusal closes the channel, so it is noticed like any other end.
-    """
-    message = paramiko.Message()
-    message.add_byte(cMSG_CHANNEL_REQUEST)
-    message.add_int(channel.remote_chanid)
-    message.add_string("exec")
-    message.add_boolean(True)
-    message.add_string(line)
-    transport._send_user_message(message)  # type: ignore[attr-defined]  # there is no public way
-
-
-def _signal(channel: paramiko.Channel, transport: paramiko.Transport) -> None:
-    """Send RFC 4254's signal request, which paramiko has no method for."""
-    message = paramiko.Message()
-    message.add_byte(cMSG_CHANNEL_REQUEST)
-    message.add_int(channel.remote_chanid)
-    message.add_string("signal")
-    message.add_boolean(False)
-    message.add_string("TERM")
-    transport._send_user_message(message)  # type: ignore[attr-defined]  # there is no public way
 
 
 def _survives(transport: paramiko.Transport) -> bool:

@@ -162,4 +162,4 @@ def _transport(sock: SocketLike, hop: Hop, known: KnownHosts) -> paramiko.Transp
 
 
 def _explained(error: Exception, hop: Hop, wire: Wire, login: KeyLogin | None = None) -> InfraError:
-    return explain(error, hop, head=wire.head, login=login)
+    return explain(error, hop, head=wire.head, closed=wire.ended, login=login)

@@ -58,7 +58,7 @@ class Renderer:
             return
         seconds = float(data.get("seconds") or 0)
         took = f" ({seconds:.1f} s)" if seconds >= _WORTH_SAYING else ""
-        news = message if message and not self._announced.endswith(message) else ""
+        news = "" if message == f"{name} done" or self._announced.endswith(message) else message
         if state == "skipped":
             self._out.info(f"    skipped{': ' if news else ''}{news}")
         elif state == "done" and (news or took):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, NoReturn
 import fabric
 from invoke.exceptions import Exit
 
-from tasks.core.errors import ExitStatus, InfraError, UsageError
+from tasks.core.errors import ExitStatus, InfraError, SettingsError, UsageError
 from tasks.core.fleet import Fleet, run_everywhere
 from tasks.core.output import Console, Output
 from tasks.core.reporting import Ending, show
@@ -41,6 +42,9 @@ class HostExecutor(fabric.Executor):  # type: ignore[misc]  # fabric has no anno
             except KeyboardInterrupt:
                 Output(console).error("interrupted")
                 status = ExitStatus.INTERRUPTED
+            except BrokenPipeError:  # `fab status | head`: whoever read stdout has gone, and nobody is to blame
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                status = ExitStatus.FAILED
         if status != ExitStatus.OK:
             raise Exit(code=int(status))
         return {}
@@ -115,11 +119,15 @@ class HostExecutor(fabric.Executor):  # type: ignore[misc]  # fabric has no anno
 
 def _default_host(place: Workplace) -> str:
     """DEPLOY_HOST of the settings file, read alone: `fab trust` must work before the file is complete."""
-    if not place.settings_file.is_file():
+    if not place.settings_file.exists():
         return ""
-    from dotenv import dotenv_values
+    from tasks.core import settings_file
 
-    return dotenv_values(place.settings_file, interpolate=False).get("DEPLOY_HOST") or ""
+    try:
+        entry = settings_file.parse(settings_file.read(place.settings_file)[0]).entries.get("DEPLOY_HOST")
+    except settings_file.UnreadableFile as error:
+        raise SettingsError([f"{place.settings_file} {error}"]) from None
+    return entry.value.strip() if entry else ""
 
 
 @contextlib.contextmanager

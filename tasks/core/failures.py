@@ -14,8 +14,11 @@ AUTH_SECONDS = 14.0  # sshd may look up our name before it answers
 CHANNEL_SECONDS = 14.0
 
 
-def explain(error: Exception, hop: Hop, *, head: bytes = b"", login: KeyLogin | None = None) -> InfraError:
-    """Translate an exception of connecting to `hop`. `head` is what the peer said first, `login` what was tried."""
+def explain(
+    error: Exception, hop: Hop, *, head: bytes = b"", closed: bool = False, login: KeyLogin | None = None
+) -> InfraError:
+    """Translate an exception of connecting to `hop`. `head` is what the peer said first, `closed` whether it
+    hung up, `login` what was tried."""
     where = f"{hop.address}:{hop.port}"
     if isinstance(error, InfraError):
         return error
@@ -46,7 +49,7 @@ def explain(error: Exception, hop: Hop, *, head: bytes = b"", login: KeyLogin | 
     if isinstance(error, OSError) and not isinstance(error, TimeoutError) and error.strerror:
         return Unreachable(f"{where}: {error.strerror}", host=hop.alias, hint="check the address and the network")
     if isinstance(error, (paramiko.SSHException, EOFError, OSError)):
-        return _silent(error, head, where, hop)
+        return _silent(error, head, closed, where, hop)
     raise error
 
 
@@ -75,9 +78,8 @@ def _no_banner(head: bytes, where: str, hop: Hop) -> Unreachable:
     return Unreachable(f"{where} does not speak SSH, it says {said!r}", host=hop.alias, hint="check the port")
 
 
-def _silent(error: Exception, head: bytes, where: str, hop: Hop) -> Unreachable:
+def _silent(error: Exception, head: bytes, closed: bool, where: str, hop: Hop) -> Unreachable:
     if not head:
-        closed = isinstance(error, EOFError) or "reset" in str(error).lower() or str(error).endswith("banner")
         what = "closed the connection without a word" if closed else f"said nothing for {BANNER_SECONDS:g} s"
         return Unreachable(
             f"{where} accepted the connection and {what}", host=hop.alias, hint="is that sshd, and is it overloaded?"

@@ -13,8 +13,8 @@ from tasks.core.output import Output
 from tasks.core.target import Target
 
 if TYPE_CHECKING:
-    from tasks.core.channel import Source
     from tasks.core.connect import Link
+    from tasks.core.feeder import Source
     from tasks.core.login import Credentials
 
 _SUDO_ASKS = ("sudo: a password is required", "sudo: a terminal is required", "is not in the sudoers file")
@@ -171,11 +171,12 @@ class Session:
     ) -> Result:
         """As `run`, with `on_line` called for each line of stdout (UTF-8, without its newline) as it arrives."""
         splitter = LineSplitter(on_line)
-        result = self.run(
-            command, stdin=stdin, sink=splitter.feed, root=root, deadline=deadline, check=check, secrets=secrets
-        )
-        splitter.finish()
-        return result
+        try:
+            return self.run(
+                command, stdin=stdin, sink=splitter.feed, root=root, deadline=deadline, check=check, secrets=secrets
+            )
+        finally:
+            splitter.finish()
 
     def open(self) -> "Link":
         """The connection, opened now if it is not. A lost one is not replaced silently: `close` first.

@@ -22,7 +22,7 @@ _IMAGE = re.compile(
 _SIZE = re.compile(r"(?P<number>[1-9][0-9]{0,11})(?P<unit>[kmg])b?", re.IGNORECASE)
 _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _EMAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@(?:{_LABEL}\.)+{_LABEL}")
-_GRAFANA_EXPANDS = re.compile(r"\$\{\w+\}|\$__\w+\{")
+_GRAFANA_EXPANDS = re.compile(r"\$(?:__\w+)?\{[^}]+\}|%\([^)]+\)s")
 # Names that would put a program of ours in /usr/local/bin in front of one the server needs.
 _TAKEN = re.compile(
     "apt|bash|certbot|cron|curl|docker|dockerd|git|kill|nginx|node|psql|python|python3|redis|root|sh|ssh|sshd|su|sudo"
@@ -139,7 +139,7 @@ def _postgres_password(value: str) -> str | None:
 
 def _grafana_password(value: str) -> str | None:
     if _GRAFANA_EXPANDS.search(value):
-        return "must not contain ${NAME} or $__name{...}: Grafana replaces them by other values"
+        return "must not contain ${NAME}, $__name{...} or %(name)s: Grafana replaces them by other values"
     return _password(value)
 
 
@@ -188,7 +188,9 @@ KINDS: dict[str, Kind] = {
     "database user": Kind(_IDENTIFIER_SAYS, _role),
     "password": Kind("12 to 512 characters, any but a line end at the end", _password),
     "postgres password": Kind("12 to 512 characters, any but line ends", _postgres_password),
-    "grafana password": Kind("12 to 512 characters, any but ${NAME}, which Grafana would expand", _grafana_password),
+    "grafana password": Kind(
+        "12 to 512 characters, any but ${...} and %(...)s, which Grafana would expand", _grafana_password
+    ),
     "token": Kind("any characters, without spaces around them", _token),
     "size": Kind(_SIZE_SAYS, _size),
     "seconds": _number("a whole number of seconds", 5, 3600),

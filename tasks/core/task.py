@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from invoke.parser import Argument
 from invoke.tasks import Task
 
 from tasks.core.errors import ExitStatus, UsageError
@@ -22,7 +23,17 @@ class Report:
     status: ExitStatus = ExitStatus.OK
 
 
-class HostTask(Task[Callable[..., Any]]):
+class _ReadableTask(Task[Callable[..., Any]]):
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """The flags with their help. invoke's own takes the help away, so that a second reader finds none."""
+        kept = dict(self.help)
+        try:
+            return super().get_arguments(ignore_unknown_help)
+        finally:
+            self.help = kept
+
+
+class HostTask(_ReadableTask):
     """A task whose first argument is a Session. It never runs on the workstation, host or no host."""
 
     takes_remainder = False
@@ -34,7 +45,7 @@ class HostTask(Task[Callable[..., Any]]):
         return self.body(*args, **kwargs)
 
 
-class LocalTask(Task[Callable[..., Any]]):
+class LocalTask(_ReadableTask):
     """A task that runs on the workstation and needs no host."""
 
 

@@ -26,6 +26,7 @@ class Wire:
         self.bytes_sent = 0
         self.bytes_received = 0
         self.head = b""
+        self.ended = False  # the peer closed: what a failed handshake does not tell apart from silence
         self.last_heard = time.monotonic()
 
     def send(self, data: bytes) -> int:
@@ -36,7 +37,12 @@ class Wire:
 
     def recv(self, size: int) -> bytes:
         """Receive up to `size` bytes."""
-        data = self._sock.recv(size)
+        try:
+            data = self._sock.recv(size)
+        except ConnectionError:
+            self.ended = True
+            raise
+        self.ended = not data
         if data:
             self.last_heard = time.monotonic()
             self.bytes_received += len(data)

@@ -318,7 +318,7 @@ def _units(lines: list[str]) -> dict[str, Unit]:
     values: dict[str, str] = {}
     for name, _, value in (line.partition("=") for line in [*lines, "Id="]):
         if name in values or (not value and name == "Id"):
-            if values.get("LoadState") == "loaded":
+            if values.get("LoadState") in ("loaded", "masked"):
                 units[values["Id"]] = Unit(values.get("UnitFileState", ""), values.get("ActiveState", ""))
             values = {}
         values[name] = value

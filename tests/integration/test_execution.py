@@ -170,7 +170,7 @@ def test_a_command_longer_than_the_kernel_allows_is_refused_here(session: Sessio
 
 def test_secrets_are_masked_in_errors_and_in_stderr(session: Session) -> None:
     secret = Secret("hunter2-hunter2")
-    command = Command.shell("read -r line; echo \"bad password $line\" >&2; exit 1", label="login")
+    command = Command.shell('read -r line; echo "bad password $line" >&2; exit 1', label="login")
     with pytest.raises(HostFailed) as caught:
         session.run(command, stdin=b"hunter2-hunter2\n", secrets=[secret])
     assert "hunter2" not in caught.value.one_line() + caught.value.stderr + repr(caught.value)

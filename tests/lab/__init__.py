@@ -1,1 +1,1 @@
-"""The lab: a whole Debian server, a registry and an ACME authority in containers on this machine. `python -m tests.lab up`."""
+"""The lab: a whole Debian server, a registry and an ACME authority in containers on this machine."""

@@ -37,7 +37,9 @@ class _Source:
 def machine_mirror(root: Path = Path("/etc/apt")) -> Mirror | None:
     """The mirror of the machine whose apt configuration is below `root`; None when it has no Debian archive."""
     files = [root / "sources.list", *sorted((root / "sources.list.d").glob("*"))]
-    return find_mirror((f.name, f.read_text("utf-8", "replace")) for f in files if f.suffix in {".list", ".sources"} and f.is_file())
+    return find_mirror(
+        (f.name, f.read_text("utf-8", "replace")) for f in files if f.suffix in {".list", ".sources"} and f.is_file()
+    )
 
 
 def find_mirror(files: Iterable[tuple[str, str]]) -> Mirror | None:

@@ -19,7 +19,7 @@ LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr
 
 
 def source(suite: str) -> str:
-    """The image that `suite` starts from: lab/debian:SUITE built here, or debian:SUITE of a registry with LAB_BASE=registry."""
+    """The image `suite` starts from: lab/debian:SUITE made here, or debian:SUITE with LAB_BASE=registry."""
     if os.environ.get("LAB_BASE") == "registry" or apt.machine_mirror() is None:
         return f"debian:{suite}-slim"
     return f"lab/debian:{suite}"
@@ -49,7 +49,9 @@ def build(suite: str) -> None:
         if done.returncode != 0:
             said = done.stderr.strip().splitlines() or ["no message"]
             raise LabError(f"mmdebstrap {suite}: {said[-1]}")
-        docker("import", "--change", 'CMD ["bash"]', "--change", "LABEL maicivy.lab=image", str(tar), f"lab/debian:{suite}")
+        docker(
+            "import", "--change", 'CMD ["bash"]', "--change", "LABEL maicivy.lab=image", str(tar), f"lab/debian:{suite}"
+        )
 
 
 def _keyring() -> list[str]:
@@ -59,8 +61,10 @@ def _keyring() -> list[str]:
 
 
 def _inherited() -> list[str]:
-    """What this machine's own apt is told about reaching its mirror and a fresh root would not know: a proxy, and whether an
-    archive that is a snapshot (signed, but past its Valid-Until date) is accepted. Signatures are checked either way."""
+    """What this machine's own apt is told about its mirror and a fresh root would not know.
+
+    A proxy, and whether a signed archive past its Valid-Until date is accepted. Signatures are checked either way.
+    """
     return [f'--aptopt={name} "{value}"' for name in INHERITED if (value := _apt_setting(name))]
 
 

@@ -1,4 +1,4 @@
-"""What this machine lets a container do, and the flags that follow for one that runs systemd and its own Docker engine."""
+"""What this machine lets a container do, and the flags for one that runs systemd and its own Docker engine."""
 
 from __future__ import annotations
 

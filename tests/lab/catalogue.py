@@ -29,7 +29,7 @@ BROKEN = "this version was built broken on purpose: it never becomes healthy"
 
 @dataclass(frozen=True)
 class Image:
-    """One build: local name lab/NAME, its context, what it is FROM, and the reference it is published as (None: local only)."""
+    """One build: its context, what it is FROM, and the reference it is published as (None: local only)."""
 
     name: str
     directory: Path
@@ -64,9 +64,19 @@ def images() -> tuple[Image, ...]:
             continue
         table.append(Image(f"{short}-build", APP / short, ("base-trixie",), needs_ca=True))
         for version in APP_VERSIONS:
-            arguments = {"PROGRAM": f"lab/{short}-build", "APP_VERSION": version, "LAB_BROKEN": BROKEN if "broken" in version else ""}
+            arguments = {
+                "PROGRAM": f"lab/{short}-build",
+                "APP_VERSION": version,
+                "LAB_BROKEN": BROKEN if "broken" in version else "",
+            }
             table.append(
-                Image(f"{short}-{version}", APP / "version", (f"{short}-build",), arguments, stands_for=f"{name}:{version}")
+                Image(
+                    f"{short}-{version}",
+                    APP / "version",
+                    (f"{short}-build",),
+                    arguments,
+                    stands_for=f"{name}:{version}",
+                )
             )
     return tuple(table)
 

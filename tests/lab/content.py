@@ -10,7 +10,7 @@ NOT_CONTENT = {"__pycache__", "node_modules", ".next", ".ruff_cache"}
 
 
 def digest(directory: Path, arguments: Mapping[str, str], parents: Iterable[str]) -> str:
-    """Over the files of `directory` (path, executable or not, bytes), the build arguments and the parents' own digests."""
+    """Over the files of `directory` (path, executable or not, bytes), the build arguments and the parents' digests."""
     total = hashlib.sha256()
     for path in files(directory):
         data = path.read_bytes()

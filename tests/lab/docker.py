@@ -15,7 +15,7 @@ class LabError(Exception):
 
 
 def docker(*arguments: str, stdin: bytes | None = None, check: bool = True, seconds: float | None = 600) -> str:
-    """Run `docker ARGUMENTS`; return its standard output, stripped. Raises LabError with the last lines of its complaint."""
+    """Run `docker ARGUMENTS`; return its standard output, stripped. Raises LabError with its last complaint."""
     done = subprocess.run(
         ["docker", *arguments], input=stdin or b"", capture_output=True, timeout=seconds, check=False, env=environment()
     )

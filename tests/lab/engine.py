@@ -16,7 +16,7 @@ ADVICE = "install Docker (https://docs.docker.com/engine/install/) and let your 
 
 
 def ensure() -> None:
-    """Return once an engine answers. On Debian as root it is installed and started; elsewhere LabError says what to do."""
+    """Return once an engine answers: on Debian as root it is installed and started, elsewhere LabError says how."""
     if answers():
         return
     may_install = os.geteuid() == 0 and Path("/etc/debian_version").exists()
@@ -45,7 +45,10 @@ def _why() -> str:
 
 def _apt_install(*packages: str) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]):
+    for command in (
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
+    ):
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip().splitlines() or ["no message"]

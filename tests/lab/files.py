@@ -44,7 +44,7 @@ def key() -> str:
 
 
 def admit(number: int) -> list[str]:
-    """Let the key into host `number` as admin and root; return the host's public keys, read inside and not over the network."""
+    """Let the key into host `number` as admin and root; return the host's own public keys, read inside of it."""
     script = """
         read -r key
         for home in /root /home/admin; do
@@ -79,7 +79,9 @@ def ssh_config(numbers: list[int]) -> str:
 
 def known_hosts(keys: dict[int, list[str]]) -> str:
     """One line per host key, under the address, the alias and the container's name."""
-    return "".join(f"{address(n)},{alias(n)},{container(n)} {line}\n" for n, lines in sorted(keys.items()) for line in lines)
+    return "".join(
+        f"{address(n)},{alias(n)},{container(n)} {line}\n" for n, lines in sorted(keys.items()) for line in lines
+    )
 
 
 def settings() -> dict[str, str]:
@@ -100,8 +102,9 @@ def registry_password(password: str) -> None:
 
 
 def authorities() -> str:
-    """Add the root of the running pebble to .lab/ca.pem: it makes a new one at every start, and certificates of older ones live on.
+    """Add the root of the running pebble to .lab/ca.pem.
 
+    It makes a new one at every start, and certificates of older ones live on.
     Returns the authority behind pebble's own HTTPS, which is another one.
     """
     answer = docker(

@@ -1,4 +1,4 @@
-"""One change of the lab at a time: two terminals that type `fab lab.up` must not build and make the same things together."""
+"""One change of the lab at a time: two terminals that type `fab lab.up` must not make the same things at once."""
 
 from __future__ import annotations
 

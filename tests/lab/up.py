@@ -6,14 +6,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from . import catalogue, engine, files, images, lock, publish, world
+from . import build, catalogue, engine, files, lock, publish, world
 from .docker import LabError, docker
 from .names import CACHE, MOST_HOSTS, NETWORK, PEBBLE, REGISTRY, address, alias, container
 from .say import say
 
 
 def up(hosts: int = 1, fresh: bool = False) -> None:
-    """Bring the lab to `hosts` hosts (at least), from whatever is there. `fresh`: host 1 is thrown away and made bare again."""
+    """Bring the lab to at least `hosts` hosts, from whatever is there. `fresh`: host 1 is thrown away and made anew."""
     if not 1 <= hosts <= MOST_HOSTS:
         raise LabError(f"--hosts must be 1 to {MOST_HOSTS}")
     with lock.alone():
@@ -23,7 +23,7 @@ def up(hosts: int = 1, fresh: bool = False) -> None:
 def _up(hosts: int, fresh: bool) -> None:
     began = time.monotonic()
     engine.ensure()
-    images.ensure()
+    build.ensure()
     settings = files.settings()
     numbers = world.ensure(hosts, fresh)
     with ThreadPoolExecutor(4) as pool:
@@ -50,8 +50,12 @@ def down(with_images: bool = False) -> None:
         files.remove()
         if with_images:
             _empty_cache()
-            say(f"removed {images.remove()} images and the caches")
-        say(f"removed {', '.join(gone)} ({time.monotonic() - began:.1f} s)" if gone else "the lab is not up: nothing to remove")
+            say(f"removed {build.remove()} images and the caches")
+        say(
+            f"removed {', '.join(gone)} ({time.monotonic() - began:.1f} s)"
+            if gone
+            else "the lab is not up: nothing to remove"
+        )
 
 
 def _empty_cache() -> None:
@@ -73,14 +77,22 @@ def status() -> dict[str, Any]:
         return {"up": False, "engine": False, "hosts": [], "services": [], "outdated_images": [], "network": NETWORK}
     running = {item["Name"].lstrip("/"): item for item in world.containers()}
     hosts = [
-        {"alias": alias(n), "container": container(n), "address": address(n), "state": running[container(n)]["State"]["Status"]}
+        {
+            "alias": alias(n),
+            "container": container(n),
+            "address": address(n),
+            "state": running[container(n)]["State"]["Status"],
+        }
         for n in world.host_numbers()
     ]
-    services = [{"container": n, "state": running[n]["State"]["Status"] if n in running else "missing"} for n in (REGISTRY, PEBBLE)]
+    services = [
+        {"container": n, "state": running[n]["State"]["Status"] if n in running else "missing"}
+        for n in (REGISTRY, PEBBLE)
+    ]
     healthy = bool(hosts) and all(x["state"] == "running" for x in [*hosts, *services]) and files.SSH_CONFIG.exists()
     return {
         "up": healthy, "engine": True, "hosts": hosts, "services": services, "network": NETWORK,
-        "outdated_images": [i.local for i in images.outdated(catalogue.images())],
+        "outdated_images": [i.local for i in build.outdated(catalogue.images())],
     }  # fmt: skip
 
 
@@ -92,7 +104,9 @@ def status_text(found: dict[str, Any]) -> str:
     lines += [f"  {h['alias']:<13} {h['address']:<15} {h['state']}" for h in found["hosts"]]
     lines += [f"  {s['container']:<13} {'':<15} {s['state']}" for s in found["services"]]
     if found["outdated_images"]:
-        lines.append(f"  {len(found['outdated_images'])} images would be built first: {', '.join(found['outdated_images'])}")
+        lines.append(
+            f"  {len(found['outdated_images'])} images would be built first: {', '.join(found['outdated_images'])}"
+        )
     return "\n".join(lines)
 
 

@@ -45,7 +45,7 @@ def host_numbers() -> list[int]:
 
 
 def ensure(hosts: int, fresh: bool) -> list[int]:
-    """Network, registry, pebble and at least `hosts` hosts; host 1 anew when `fresh`. Returns the numbers of the running hosts."""
+    """Network, registry, pebble and at least `hosts` hosts; host 1 anew when `fresh`. Returns the hosts' numbers."""
     _leave_other_checkout()
     _network()
     there = {item["Name"].lstrip("/"): item for item in containers()}
@@ -59,7 +59,9 @@ def ensure(hosts: int, fresh: bool) -> list[int]:
         with timed(f"removed {container(1)} and its data"):
             _remove_host(1)
         del there[container(1)]
-    numbers = sorted({*range(1, hosts + 1), *(int(n.removeprefix("lab-vps")) for n in there if n.startswith("lab-vps"))})
+    numbers = sorted(
+        {*range(1, hosts + 1), *(int(n.removeprefix("lab-vps")) for n in there if n.startswith("lab-vps"))}
+    )
     flags = capability.host_flags(capability.detect()) if any(container(n) not in there for n in numbers) else None
     booting = [n for n in numbers if _host(n, there.get(container(n)), flags)]
     with ThreadPoolExecutor(max_workers=max(1, len(booting))) as pool:
@@ -91,14 +93,19 @@ def wait_for_boot(number: int) -> None:
             return
         if state == "degraded":
             failed = docker("exec", container(number), "systemctl", "--failed", "--plain", "--no-legend", check=False)
-            say(f"warning: {container(number)} is degraded: {' '.join(line.split()[0] for line in failed.splitlines())}")
+            say(
+                f"warning: {container(number)} is degraded: {' '.join(line.split()[0] for line in failed.splitlines())}"
+            )
             return
         time.sleep(0.3)
-    raise LabError(f"{container(number)} did not boot within {BOOT_SECONDS} s ({state or 'no answer'}). Next: docker logs {container(number)}")
+    raise LabError(
+        f"{container(number)} did not boot within {BOOT_SECONDS} s ({state or 'no answer'}). "
+        f"Next: docker logs {container(number)}"
+    )
 
 
 def _leave_other_checkout() -> None:
-    """The names are fixed, so one machine has one lab. One that another checkout started has other keys and storage: it goes."""
+    """The names are fixed, so one machine has one lab. That of another checkout has other keys and storage: it goes."""
     others = {item["Config"]["Labels"].get(ROOT_LABEL) for item in containers()} - {str(ROOT)}
     if others:
         with timed(f"removed the lab of another checkout ({', '.join(sorted(map(str, others)))})"):
@@ -108,12 +115,16 @@ def _leave_other_checkout() -> None:
 def _network() -> None:
     there = inspect("network", [NETWORK]).get(NETWORK)
     if there is None:
-        docker("network", "create", "--subnet", SUBNET, "--gateway", GATEWAY, "--label", f"{OWNER_LABEL}=network", NETWORK)
+        docker(
+            "network", "create", "--subnet", SUBNET, "--gateway", GATEWAY, "--label", f"{OWNER_LABEL}=network", NETWORK
+        )
         say(f"made the network {NETWORK} ({SUBNET})")
         return
     subnets = [c.get("Subnet") for c in there["IPAM"]["Config"]]
     if ipaddress.ip_network(SUBNET) not in [ipaddress.ip_network(s) for s in subnets if s]:
-        raise LabError(f"a Docker network {NETWORK} exists with the subnet {subnets[0]}. Next: docker network rm {NETWORK}")
+        raise LabError(
+            f"a Docker network {NETWORK} exists with the subnet {subnets[0]}. Next: docker network rm {NETWORK}"
+        )
 
 
 def _service(there: dict[str, Any] | None, name: str, at: str, image: str, flags: tuple[str, ...]) -> None:
@@ -138,8 +149,10 @@ def _host(number: int, there: dict[str, Any] | None, flags: capability.HostFlags
         assert flags is not None
         volume = f"{name}-docker"
         docker("volume", "create", "--label", f"{OWNER_LABEL}=volume", volume)
-        own = ("--hostname", name.removeprefix("lab-"), "--stop-timeout", "60", "--tmpfs", "/run:exec,mode=755", "--tmpfs", "/run/lock",
-               "--tmpfs", "/tmp:exec,mode=1777", "-v", f"{volume}:/var/lib/docker")  # fmt: skip
+        own = (
+            "--hostname", name.removeprefix("lab-"), "--stop-timeout", "60", "-v", f"{volume}:/var/lib/docker",
+            "--tmpfs", "/run:exec,mode=755", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec,mode=1777",
+        )  # fmt: skip
         _run(name, address(number), (*own, *flags.flags), "lab/vps", flags.command)
         say(f"made {name} ({address(number)})")
         return True

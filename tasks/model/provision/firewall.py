@@ -25,6 +25,8 @@ def steps(facts: Facts) -> Iterator[Step]:
     if not firewall.ipv6:  # before the first rule: a rule made while IPv6 is off covers IPv4 only
         lines.append(Command("sed", "-i", "s/^IPV6=.*/IPV6=yes/", "/etc/default/ufw"))
         lacks.append("IPv6 covered")
+        if firewall.active:  # rules for IPv6 need its chains
+            lines.append(Command("ufw", "reload"))
     for port in (port for port in facts.sshd_ports if not _lets_in(firewall, facts, port)):
         lines.append(_allow(port, "SSH"))
         lacks.append(f"{port} (SSH) open")
@@ -37,8 +39,6 @@ def steps(facts: Facts) -> Iterator[Step]:
     if not firewall.active:
         lines.append(Command("ufw", "--force", "enable"))
         lacks.append("active")
-    elif not firewall.ipv6:
-        lines.append(Command("ufw", "reload"))
     unit = facts.units.get("ufw.service")
     if unit is None or unit.enabled != "enabled":
         lines.append(Command("systemctl", "--quiet", "enable", "ufw.service"))
@@ -55,7 +55,7 @@ def _lets_in(firewall: Firewall, facts: Facts, port: int) -> bool:
     """Whether SSH on this port will still be open to the present login once the firewall is active."""
     if not _decided(firewall.rules, port):
         return False
-    if firewall.active:  # we came in through these very rules
+    if firewall.active and firewall.default != "accept":  # we came in through these very rules
         return True
     verdict = _verdict(firewall.rules, port, facts.client_address)
     if verdict not in ("deny", "reject"):

@@ -22,14 +22,16 @@ DIRECTORIES = {
 
 def steps(facts: Facts, app: str) -> Iterator[Step]:
     """Every directory that is missing or has another mode or owner; parents first."""
+    top = f"/opt/{app}"
     wrong = {
-        path: mode
-        for path, mode in ((f"/opt/{app}{name}", mode) for name, mode in DIRECTORIES.items())
-        if facts.entries.get(path) != Entry("directory", mode, "root", "root")
+        name: mode
+        for name, mode in DIRECTORIES.items()
+        if facts.entries.get(top + name) != Entry("directory", mode, "root", "root")
     }
     if wrong:
-        script = commands(*(_install(path, mode) for path, mode in wrong.items()))
-        yield Step("directories", f"missing or with another mode: {', '.join(wrong)}", script)
+        script = commands(*(_install(top + name, mode) for name, mode in wrong.items()))
+        names = ", ".join(name.removeprefix("/") or "itself" for name in wrong)
+        yield Step("directories", f"missing or with another mode in {top}: {names}", script)
 
 
 def _install(path: str, mode: str) -> Command:

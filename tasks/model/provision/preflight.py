@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tasks.core.errors import Refused
 from tasks.model.facts import Facts
-from tasks.model.provision import swap
+from tasks.model.provision import swap, system
 
 SUPPORTED = {
     "debian-12": "Debian 12",
@@ -53,6 +53,8 @@ def remarks(facts: Facts, deploy_user: str) -> Iterator[str]:
         yield f"only {gib(min(facts.root_free, facts.data_free))} free on the disk"
     if (reason := swap.left_out(facts)) is not None:
         yield reason
+    if masked := system.masked_updates(facts):
+        yield f"{' and '.join(masked)} masked: security updates will not install themselves"
     if (allowed := facts.sshd.get("allowusers")) is not None and deploy_user not in allowed.split():
         yield f"sshd's AllowUsers does not name {deploy_user}: that user will not get in"
     if ".ssh/authorized_keys" not in facts.sshd.get("authorizedkeysfile", ".ssh/authorized_keys"):

@@ -43,13 +43,18 @@ def upgrade_settings(os_id: str) -> str:
 
 def units(facts: Facts) -> Iterator[Step]:
     """The engine and the timers enabled and running. A masked update timer is the user's decision, and stays."""
-    wanted = [*NEEDED_UNITS, *(name for name in UPGRADE_UNITS if _enabled(facts, name) != "masked")]
+    wanted = [*NEEDED_UNITS, *(name for name in UPGRADE_UNITS if name not in masked_updates(facts))]
     wrong = [name for name in wanted if _enabled(facts, name) != "enabled" or facts.units[name].active != "active"]
     if wrong:
         masked = [name for name in wrong if _enabled(facts, name) == "masked"]
         lines = [Command("systemctl", "--quiet", "unmask", *masked)] if masked else []
         script = commands(*lines, Command("systemctl", "--quiet", "enable", "--now", *wrong))
         yield Step("units", f"not enabled or not running: {', '.join(wrong)}", script)
+
+
+def masked_updates(facts: Facts) -> list[str]:
+    """The timers of the updates that somebody has put out of action."""
+    return [name for name in UPGRADE_UNITS if _enabled(facts, name) == "masked"]
 
 
 def _enabled(facts: Facts, name: str) -> str | None:

@@ -9,9 +9,9 @@ import fcntl
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 HOME = Path(sys.argv[0]).parents[1]
@@ -47,17 +47,36 @@ def make(value, name, spec, extra=None):
     status = {"exits": "exited"}.get(mood, "running")
     health = {"unhealthy": "unhealthy", "starting": "starting"}.get(mood, "healthy" if spec.get("healthcheck") else "")
     value["containers"][name] = {
-        "Id": f"{abs(hash((name, started))):064x}"[:64], "Name": f"/app-{name}-1", "spec": spec,
+        "Id": f"{zlib.crc32(f'{name} {started}'.encode()):064x}"[:64],
+        "Name": f"/app-{name}-1",
+        "spec": spec,
         "RestartCount": 5 if mood == "loops" else 0,
-        "Config": {"Image": spec["image"], "Labels": {"com.docker.compose.service": name}},
-        "State": {"Status": status, "ExitCode": 3 if mood in ("exits", "loops") else 0, "OOMKilled": False,
-                  "StartedAt": started, "Error": "", **({"Health": {"Status": health, "Log": []}} if health else {})},
+        "Config": {
+            "Image": spec["image"],
+            "Labels": {"com.docker.compose.service": name, "com.docker.compose.config-hash": hashed(spec)},
+        },
+        "State": {
+            "Status": status,
+            "ExitCode": 3 if mood in ("exits", "loops") else 0,
+            "OOMKilled": False,
+            "StartedAt": started,
+            "Error": "",
+            **({"Health": {"Status": health, "Log": []}} if health else {}),
+        },
     }
+
+
+def hashed(spec):
+    return str(zlib.crc32(json.dumps(spec, sort_keys=True).encode()))
 
 
 def compose(value, argv):
     path = Path(argv[argv.index("-f") + 1])
     services = json.loads(path.read_text())["services"]
+    if "--hash" in argv:
+        for name, spec in services.items():
+            say(f"{name} {hashed(spec)}")
+        return
     if "config" in argv:
         say(json.dumps({"services": services}))
         return
@@ -134,7 +153,9 @@ def systemctl(value, argv):
 
 
 def systemd_run(argv):
-    """Runs the command like a transient unit: in a session of its own, with ExecStopPost at its end."""
+    import subprocess
+
+    # Runs the command like a transient unit: in a session of its own, with ExecStopPost at its end.
     options = dict(word.removeprefix("--property=").split("=", 1) for word in argv if word.startswith("--property="))
     name = next(word for word in argv if word.startswith("--unit=")).removeprefix("--unit=")
     unit = HOME / "units" / name
@@ -159,6 +180,8 @@ def systemd_run(argv):
 
 
 def certbot(value, argv):
+    import subprocess
+
     if error := value.get("certbot_error"):
         fail(error)
     name = argv[argv.index("--cert-name") + 1]
@@ -203,7 +226,9 @@ def main():
     if hit and trap["when"] == "before":
         spring()
     with state() as value:
-        {"docker": docker, "systemctl": systemctl, "certbot": certbot, "timedatectl": lambda *_: say("yes")}[TOOL](value, ARGV)
+        {"docker": docker, "systemctl": systemctl, "certbot": certbot, "timedatectl": lambda *_: say("yes")}[TOOL](
+            value, ARGV
+        )
     if hit and trap["when"] == "after":
         spring()
     return None

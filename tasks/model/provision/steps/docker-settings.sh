@@ -19,7 +19,10 @@ candidate=$(mktemp /etc/docker/.fab.XXXXXX)
 trap 'rm -f "$candidate"' EXIT
 python3 -I -c "$MERGE" "$file" "$MISSING" >"$candidate"
 if dockerd --help 2>&1 | grep -q -e --validate; then # since Docker 23
-    dockerd --validate --config-file="$candidate" >/dev/null
+    said=$(dockerd --validate --config-file="$candidate" 2>&1) || {
+        printf '%s\n' "$said" >&2
+        exit 1
+    }
 fi
 mode=0644
 if [ -f $file ]; then
@@ -34,7 +37,8 @@ if restart; then
     exit 0
 fi
 # A drop-in of the unit may set the same key as a flag, which only a start can tell.
+reason=$(journalctl -u docker.service -n 50 -o cat 2>/dev/null | grep -E 'unable to configure|failed to start' | tail -n 1) || true
 if [ -f "$candidate.old" ]; then mv "$candidate.old" $file; else rm -f $file; fi
 restart || true
-echo 'the Docker engine does not start with the new daemon.json, which was taken back: see journalctl -u docker' >&2
+echo "the Docker engine did not start with the new daemon.json, so the old one is back: ${reason:-journalctl -u docker}" >&2
 exit 1

@@ -4,6 +4,6 @@ if ! grep -q "^$SWAP_FILE " /proc/swaps; then
     mkswap "$SWAP_FILE" >/dev/null
     swapon "$SWAP_FILE"
 fi
-if ! grep -q "^$SWAP_FILE[[:space:]]" /etc/fstab; then
+if ! grep -q "^${SWAP_FILE}[[:space:]]" /etc/fstab; then
     printf '%s none swap sw 0 0\n' "$SWAP_FILE" >>/etc/fstab
 fi

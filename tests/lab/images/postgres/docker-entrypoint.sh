@@ -39,10 +39,10 @@ initialise() {
     if [ -z "$POSTGRES_PASSWORD" ] && [ "${POSTGRES_HOST_AUTH_METHOD:-}" != trust ]; then
         die "Database is uninitialized and superuser password is not specified. You must specify POSTGRES_PASSWORD to a non-empty value for the superuser."
     fi
-    local arguments=(--username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD"))
+    local arguments=(--username="$POSTGRES_USER")
     [ -z "${POSTGRES_INITDB_WALDIR:-}" ] || arguments+=(--waldir "$POSTGRES_INITDB_WALDIR")
-    eval 'initdb "${arguments[@]}" '"${POSTGRES_INITDB_ARGS:-}"' "$@"'
-    unset PGPASSWORD
+    # The password goes through a pipe, never an argument or a file; `eval` because POSTGRES_INITDB_ARGS is a piece of a command line.
+    eval 'initdb "${arguments[@]}" --pwfile=<(printf "%s\n" "$POSTGRES_PASSWORD") '"${POSTGRES_INITDB_ARGS:-}"
     { printf '\n'; printf 'host all all all %s\n' "${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}"; } >> "$PGDATA/pg_hba.conf"
     export PGPASSWORD="${PGPASSWORD:-$POSTGRES_PASSWORD}"
     temporary_server start
@@ -57,7 +57,15 @@ initialise() {
 
 [ "${1:0:1}" != '-' ] || set -- postgres "$@"
 
-if [ "$1" = postgres ]; then
+only_asks() {
+    local argument
+    for argument in "$@"; do
+        case "$argument" in -'?' | --help | --describe-config | -V | --version) return 0 ;; esac
+    done
+    return 1
+}
+
+if [ "$1" = postgres ] && ! only_asks "$@"; then
     mkdir -p "$PGDATA" && chmod 00700 "$PGDATA" || true
     mkdir -p /var/run/postgresql && chmod 03775 /var/run/postgresql 2>/dev/null || true
     if [ "$(id -u)" = 0 ]; then

@@ -1,1 +1,1 @@
-"""A stand-in for Grafana: enough of its contract for a host to be tested, and it says what it is."""
+"""A stand-in for Grafana: enough of its contract to test a host with, and it says what it is."""

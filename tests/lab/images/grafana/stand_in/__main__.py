@@ -1,4 +1,4 @@
-"""Start: read the settings, check the provisioning, serve. Anything Grafana would refuse ends the process with status 1."""
+"""Start: read the settings, check the provisioning, serve. What Grafana would refuse ends it with status 1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import provisioning, settings, web
 
 def main() -> int:
     version = os.environ.get("LAB_STANDS_FOR", "unknown")
-    print(f"logger=stand-in msg=\"THIS IS NOT GRAFANA: the lab's stand-in for grafana/grafana {version}\"", flush=True)
+    print(f'logger=stand-in msg="THIS IS NOT GRAFANA: the lab\'s stand-in for grafana/grafana {version}"', flush=True)
     try:
         found = settings.read(os.environ)
     except settings.SettingsError as error:
@@ -32,7 +32,7 @@ def main() -> int:
     if provisioned.problems:
         return 1
     print(
-        f"logger=provisioning msg=\"{len(provisioned.datasources)} data sources, {len(provisioned.dashboards)} dashboards\"",
+        f"logger=provisioning data_sources={len(provisioned.datasources)} dashboards={len(provisioned.dashboards)}",
         flush=True,
     )
     answers = web.handler(

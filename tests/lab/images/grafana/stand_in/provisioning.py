@@ -48,9 +48,7 @@ def _expand(value: Any) -> Any:
         return value
     value = re.sub(r"\$__file\{([^}]*)\}", lambda m: Path(m[1]).read_text("utf-8").strip(), value)
     value = re.sub(r"\$__env\{([^}]*)\}", lambda m: os.environ.get(m[1], ""), value)
-    return re.sub(
-        r"\$(\$|\{(\w+)\}|(\w+))", lambda m: "$" if m[1] == "$" else os.environ.get(m[2] or m[3], ""), value
-    )
+    return re.sub(r"\$(\$|\{(\w+)\}|(\w+))", lambda m: "$" if m[1] == "$" else os.environ.get(m[2] or m[3], ""), value)
 
 
 def _document(path: Path, found: Provisioned) -> dict[str, Any]:
@@ -162,7 +160,13 @@ def _panels(panels: list[Any]):
 
 def _references(found: Provisioned) -> None:
     """A panel that names a data source nobody provisioned shows nothing: said here, silent in Grafana."""
-    known = {s.get("uid") for s in found.datasources} | {"-- Grafana --", "-- Mixed --", "-- Dashboard --", "grafana", None}
+    known = {s.get("uid") for s in found.datasources} | {
+        "-- Grafana --",
+        "-- Mixed --",
+        "-- Dashboard --",
+        "grafana",
+        None,
+    }
     for model in found.dashboards:
         for panel in _panels(model["panels"]):
             source = panel.get("datasource")

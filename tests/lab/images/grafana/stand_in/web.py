@@ -11,8 +11,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from .provisioning import Provisioned
 
-PAGE = """<!doctype html><html lang="en"><head><title>Grafana STAND-IN</title><meta name="lab-stand-in" content="grafana"></head>
-<body><h1>This is not Grafana</h1><p>It is the lab's stand-in for it: it keeps Grafana's contract and draws nothing.</p>{body}</body></html>
+PAGE = """<!doctype html>
+<html lang="en"><head><title>Grafana STAND-IN</title><meta name="lab-stand-in" content="grafana"></head>
+<body><h1>This is not Grafana</h1>
+<p>It is the lab's stand-in for it: it keeps Grafana's contract and draws nothing.</p>
+{body}</body></html>
 """
 
 
@@ -35,7 +38,9 @@ def handler(provisioned: Provisioned, version: str, user: str, password: str) ->
             elif path == "/login":
                 self._html("<form><label>User <input name='user'></label></form>")
             elif path == "/metrics":
-                self._send(200, "text/plain; version=0.0.4", f'grafana_build_info{{version="{version}",stand_in="true"}} 1\n')
+                self._send(
+                    200, "text/plain; version=0.0.4", f'grafana_build_info{{version="{version}",stand_in="true"}} 1\n'
+                )
             elif path.startswith("/api/"):
                 self._api(path, parse_qs(url.query))
             else:
@@ -58,7 +63,9 @@ def handler(provisioned: Provisioned, version: str, user: str, password: str) ->
                     self._json(404, {"message": "Dashboard not found"})
                 else:
                     model = {k: v for k, v in match.items() if not k.startswith("_")}
-                    self._json(200, {"meta": {"provisioned": True, "folderTitle": match["_folder"]}, "dashboard": model})
+                    self._json(
+                        200, {"meta": {"provisioned": True, "folderTitle": match["_folder"]}, "dashboard": model}
+                    )
             elif path == "/api/org":
                 self._json(200, {"id": 1, "name": "Main Org."})
             else:
@@ -103,6 +110,6 @@ def _hit(dashboard: dict[str, Any]) -> dict[str, Any]:
 def _source(number: int, source: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": number, "uid": source.get("uid", ""), "name": source["name"], "type": source["type"],
-        "access": source.get("access", "proxy"), "url": source.get("url", ""), "isDefault": bool(source.get("isDefault")),
-        "readOnly": not source.get("editable", False),
+        "access": source.get("access", "proxy"), "url": source.get("url", ""),
+        "isDefault": bool(source.get("isDefault")), "readOnly": not source.get("editable", False),
     }  # fmt: skip

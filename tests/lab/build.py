@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def content_of(inspected: Mapping[str, Any] | None) -> str | None:
 
 
 def ensure(only: tuple[str, ...] = ()) -> None:
-    """Build what is outdated, two at a time where the order allows. `only` limits it to these names and their parents."""
+    """Build what is outdated, two at a time. `only` limits it to these names and their parents."""
     table = catalogue.images()
     if only:
         table = _with_parents(table, only)
@@ -56,25 +55,18 @@ def ensure(only: tuple[str, ...] = ()) -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(base.build, base.missing()))
     wanted = digests(table)
-    finished = {i.name: threading.Event() for i in todo}
-    broken = threading.Event()
-
-    def build(image: Image) -> None:
-        for parent in image.parents:
-            if parent in finished:
-                finished[parent].wait()
-        try:
-            if not broken.is_set():
-                _build(image, wanted[image.name])
-        except BaseException:
-            broken.set()
-            raise
-        finally:
-            finished[image.name].set()
-
-    # Parents come first in the table, so a waiting build never holds the thread its parent needs.
+    waiting = list(todo)
+    running: dict[Future[None], Image] = {}
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(build, todo))
+        while waiting or running:
+            unfinished = {i.name for i in [*waiting, *running.values()]}
+            for image in [i for i in waiting if not unfinished & set(i.parents)][: 2 - len(running)]:
+                waiting.remove(image)
+                running[pool.submit(_build, image, wanted[image.name])] = image
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                del running[future]
+                future.result()
 
 
 def _with_parents(table: tuple[Image, ...], names: tuple[str, ...]) -> tuple[Image, ...]:

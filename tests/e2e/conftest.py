@@ -1,0 +1,68 @@
+"""The lab, once for all end-to-end tests: a bare host that is set up, deployed to, and then put through its paces."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.world import AWKWARD, FAB, ROOT, Project, Watch
+
+# what the application gets from the first deploy on: a value that survives this survives any
+SECRETS = {
+    "POSTGRES_PASSWORD": "pg " + AWKWARD,
+    "REDIS_PASSWORD": "redis " + AWKWARD,
+    "GRAFANA_ADMIN_PASSWORD": "grafana " + AWKWARD.replace("${HOME}", "$HOME"),  # Grafana replaces ${...} itself: refused
+    "CLAUDE_API_KEY": "sk-claude " + AWKWARD + "\nsecond line\tand tab",
+    "OPENAI_API_KEY": "sk-openai-" + "0123456789" * 5,
+    "BACKEND_ENV_LETTER": "backend " + AWKWARD + "\n\n# not a comment\nLAST='line'",
+    "FRONTEND_ENV_LETTER": "frontend " + AWKWARD + "\\",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+    # the quick ones first: they say sooner what is wrong
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
+
+
+@pytest.fixture(scope="session")
+def lab() -> None:
+    """A lab with one bare host. What was there before is taken away: these tests begin at the beginning."""
+    for words in (["lab.down"], ["lab.up"]):
+        done = subprocess.run([FAB, *words], cwd=ROOT, capture_output=True, text=True, timeout=3000, check=False)
+        print(done.stdout)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def project(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A checkout with the lab's settings, made as awkward as settings can be."""
+    made = Project.make(tmp_path_factory.mktemp("project"))
+    made.set(**SECRETS)
+    return made
+
+
+@pytest.fixture(scope="session")
+def secret_values() -> list[str]:
+    """Parts of every secret that would show in any quoting."""
+    return ["0123456789" * 5, *(value.split(" ")[0] + " a$b" for value in SECRETS.values() if " a$b" in value)]
+
+
+@pytest.fixture(scope="session")
+def ready(project: Project, secret_values: list[str]) -> Watch:
+    """The host after `fab setup`, and what was seen of its processes' arguments meanwhile."""
+    with Watch(secret_values) as watch:
+        project.fab("setup", "-H", "lab", "--yes", timeout=900)
+    return watch
+
+
+@pytest.fixture(scope="session")
+def deployed(project: Project, ready: Watch, secret_values: list[str]) -> Watch:
+    """The host after the first deploy."""
+    with Watch(secret_values) as watch:
+        project.fab("deploy", "-H", "lab", "--yes", timeout=900)
+    return watch

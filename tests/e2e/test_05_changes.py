@@ -1,0 +1,126 @@
+"""A change reaches exactly what it concerns, and the plan said so before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.world import APP, SITE, Project, Watch, containers, current, in_container, inside, touched, wait_until
+
+
+@pytest.fixture
+def restored(project: Project, deployed: Watch) -> Iterator[Project]:
+    """The checkout, put back and deployed again afterwards when the test changed it."""
+    saved = {path: path.read_bytes() for path in [project.env_file, *(project.root / "files").rglob("*")] if path.is_file()}
+    yield project
+    changed = False
+    for path in [project.env_file, *(project.root / "files").rglob("*")]:
+        if path.is_file() and path not in saved:
+            path.unlink()
+            changed = True
+    for path, content in saved.items():
+        if not path.exists() or path.read_bytes() != content:
+            path.write_bytes(content)
+            changed = True
+    if changed:
+        project.fab("deploy", "-H", "lab", "--yes")
+
+
+def planned(project: Project) -> dict[str, str]:
+    return {change["service"]: change["action"] for change in project.json("plan", "-H", "lab")["services"]}
+
+
+def test_a_changed_prometheus_file_is_reloaded_and_nothing_else_happens(restored: Project) -> None:
+    restored.edit("files/monitoring/prometheus/prometheus.yml", "scrape_interval: 15s", "scrape_interval: 14s")
+    assert planned(restored) == {"prometheus": "reload"}
+    before = containers()
+    done = restored.fab("deploy", "-H", "lab", "--yes")
+    assert "+  scrape_interval: 14s" in done.stdout
+    assert touched(before) == {}
+    probe = ["wget", "-q", "-O", "-", "http://127.0.0.1:9090/api/v1/status/config"]
+    wait_until("loaded", lambda: "scrape_interval: 14s" in in_container("prometheus", *probe), seconds=15)
+
+
+def test_a_changed_nginx_file_is_reloaded_and_nothing_else_happens(restored: Project) -> None:
+    restored.edit("files/nginx/snippets/headers.conf", "strict-origin-when-cross-origin", "no-referrer")
+    assert planned(restored) == {"nginx": "reload"}
+    before = containers()
+    restored.fab("deploy", "-H", "lab", "--yes")
+    assert touched(before) == {}
+
+    def header() -> bool:
+        return visit(f"https://{SITE}/").headers.get("referrer-policy") == "no-referrer"
+
+    wait_until("served by the new configuration", header, seconds=15)
+
+
+def test_a_changed_dashboard_restarts_grafana_alone(restored: Project) -> None:
+    restored.edit("files/monitoring/grafana/dashboards/maicivy_overview.json", "Visitors now", "Visitors at this moment")
+    assert planned(restored) == {"grafana": "restart"}
+    before = containers()
+    restored.fab("deploy", "-H", "lab", "--yes")
+    assert touched(before) == {"grafana": "restarted"}
+
+
+def test_a_changed_variable_recreates_its_service_alone_and_shows_no_value(restored: Project) -> None:
+    restored.set(CLAUDE_API_KEY="sk-quite-another-value-0987654321")
+    assert planned(restored) == {"backend": "recreate"}
+    before = containers()
+    done = restored.fab("deploy", "-H", "lab", "--yes")
+    assert touched(before) == {"backend": "recreated"}
+    assert "environment: CLAUDE_API_KEY" in done.stdout
+    assert "0987654321" not in done.stdout + done.stderr
+
+
+def test_another_version_recreates_the_application_alone_and_is_served(restored: Project) -> None:
+    for name in ("BACKEND_IMAGE", "FRONTEND_IMAGE"):
+        image = f"lab-registry:5001/maicivy/{name.split('_')[0].lower()}"
+        restored.set(**{name: f"{image}:1.1.0"})
+    assert planned(restored) == {"backend": "recreate", "frontend": "recreate"}
+    before = containers()
+    restored.fab("deploy", "-H", "lab", "--yes")
+    assert touched(before) == {"backend": "recreated", "frontend": "recreated"}
+    assert visit(f"https://{SITE}/health").headers["x-app-version"] == "1.1.0"
+    assert current().endswith("-1.1.0")
+
+
+def test_a_broken_nginx_file_is_found_before_anything_is_touched(restored: Project) -> None:
+    restored.edit("files/nginx/snippets/limits.conf", "send_timeout 10s;", "send_timeuot 10s;")
+    before, release = containers(), current()
+    done = restored.fab("deploy", "-H", "lab", "--yes", expect=12)
+    assert "send_timeuot" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert touched(before) == {}
+    assert current() == release
+    assert "send_timeout" in inside("cat", f"/opt/{APP}/live/nginx/snippets/limits.conf")
+
+
+def test_a_file_edited_on_the_host_is_shown_and_put_right(project: Project, deployed: Watch) -> None:
+    live = f"/opt/{APP}/live/nginx/snippets/limits.conf"
+    inside("sh", "-c", f"echo '# edited by hand' >> {live}")
+    made = project.json("plan", "-H", "lab")
+    assert "live/nginx/snippets/limits.conf" in [change["path"] for change in made["files"]]
+    assert project.json("health", "-H", "lab", expect=9)["failed"] == ["drift"]
+    before = containers()
+    project.fab("deploy", "-H", "lab", "--yes")
+    assert "edited by hand" not in inside("cat", live)
+    assert touched(before) == {}
+    assert project.json("plan", "-H", "lab")["empty"] is True
+
+
+def test_old_releases_are_removed_and_the_current_one_is_kept(project: Project, deployed: Watch) -> None:
+    kept = inside("ls", f"/opt/{APP}/releases").split()
+    assert current() in kept
+    assert len(kept) <= 7, "RELEASES_KEEP is 5, and what serves or served last is kept besides"
+    assert json.loads(inside(f"/usr/local/bin/{APP}", "status"))["release"] == current()
+
+
+def visit(url: str):
+    from tasks.core.visit import Visitor
+    from tests.e2e.world import ROOT
+    from tests.lab.names import address
+
+    return Visitor(address(1), Path(ROOT / ".lab/ca.pem")).get(url)
