@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from tasks.core import events, project
 from tasks.core.command import Command
-from tasks.core.errors import AuthenticationFailed, HostFailed, Refused
+from tasks.core.errors import HostFailed, Refused
+from tasks.core.observe import observe
 from tasks.core.session import Session
 from tasks.core.task import Report, host_task
-from tasks.model import facts as reading
 from tasks.model import program
 from tasks.model.facts import Facts
 from tasks.model.provision.preflight import SUPPORTED
@@ -20,7 +20,6 @@ from tasks.model.setup import Step, Wanted, plan, remarks
 if TYPE_CHECKING:
     from tasks.core.settings import Settings
 
-_NOT_FOUND = 127  # the shell's status for a command that is not there
 _DIRECT = 1800.0  # seconds for a step without the host program: python3 over a slow line, after somebody else's apt
 
 
@@ -38,7 +37,7 @@ def setup(s: Session, yes: bool = False, dry_run: bool = False, json: bool = Fal
     settings = load(s.settings_file)
     bytes_of_program = program.build(settings.app_name)
     wanted = _wanted(settings, program.digest(bytes_of_program))
-    facts = _wait(s, settings, observe(s, settings.app_name, settings.deploy_user))
+    facts = _wait(s, settings, observe(s, settings))
     steps, notes = plan(facts, wanted), remarks(facts, wanted)
     _show(s, facts, steps, notes)
     document = {
@@ -55,24 +54,8 @@ def setup(s: Session, yes: bool = False, dry_run: bool = False, json: bool = Fal
     if not yes and not s.out.confirm(f"Do {'this' if len(steps) == 1 else f'these {len(steps)} steps'} on {s.name}?"):
         raise Refused("not confirmed, nothing was changed", hint="repeat with --yes to do it unasked")
     _perform(s, settings.app_name, steps, bytes_of_program)
-    _verify(s, wanted)
+    _verify(s, settings, wanted)
     return Report(document, f"done: {s.name} is ready for fab deploy ({_count(steps)})")
-
-
-def observe(s: Session, app: str, deploy_user: str) -> Facts:
-    """Return the facts of the host, asked in one round trip.
-
-    Raises AuthenticationFailed when the login cannot become root, HostFailed when the answer is not complete.
-    """
-    script = reading.facts_script(app, deploy_user).encode()
-    result = s.run(Command("sh", "-s", label="read the host's facts"), stdin=script, root=True, check=False)
-    if result.status == _NOT_FOUND and "sudo" in result.stderr:
-        raise AuthenticationFailed(
-            f"{s.user} cannot become root: sudo is not installed",
-            host=s.name,
-            hint=f"log in as root the first time: fab setup -H root@{s.address}",
-        )
-    return reading.parse(result.stdout)
 
 
 def _wanted(settings: Settings, digest: str) -> Wanted:
@@ -108,10 +91,10 @@ def _wait(s: Session, settings: Settings, facts: Facts) -> Facts:
         return facts
     s.out.step(f"{busy.get('what', 'another command')} by {busy.get('who', 'somebody')} is still running, watching it")
     try:
-        events.follow(s, Command(_program(settings.app_name), "attach"), again="fab setup")
+        events.follow(s, Command(_program(settings.app_name), "attach"), again=f"fab setup -H {s.name}")
     except HostFailed as error:
         s.out.warn(f"it failed: {error.cause}")  # what it left undone is in our plan
-    return observe(s, settings.app_name, settings.deploy_user)
+    return observe(s, settings)
 
 
 def _show(s: Session, facts: Facts, steps: list[Step], notes: list[str]) -> None:
@@ -136,11 +119,13 @@ def _perform(s: Session, app: str, steps: list[Step], bytes_of_program: bytes) -
     scripts = [{"name": step.name, "script": step.script} for step in steps if step.via == "converge"]
     if scripts:
         command = Command(_program(app), "converge", "--by", project.operator())
-        events.follow(s, command, stdin=dumps({"kind": "setup", "steps": scripts}).encode(), again="fab setup")
+        events.follow(
+            s, command, stdin=dumps({"kind": "setup", "steps": scripts}).encode(), again=f"fab setup -H {s.name}"
+        )
 
 
-def _verify(s: Session, wanted: Wanted) -> None:
-    left = plan(observe(s, wanted.app, wanted.deploy_user), wanted)
+def _verify(s: Session, settings: Settings, wanted: Wanted) -> None:
+    left = plan(observe(s, settings), wanted)
     if left:
         what = "; ".join(f"{step.name} ({step.why})" for step in left)
         raise HostFailed(

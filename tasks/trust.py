@@ -1,10 +1,15 @@
 """`fab trust`: pin a host's key, once, with a person or a known fingerprint to vouch for it."""
 
+from __future__ import annotations
+
 import hmac
+from typing import TYPE_CHECKING
 
 from tasks.core.errors import HostKeyError, UsageError
-from tasks.core.session import Session
 from tasks.core.task import Report, host_task
+
+if TYPE_CHECKING:
+    from tasks.core.session import Session
 
 
 @host_task(

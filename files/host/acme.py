@@ -89,7 +89,7 @@ def explain(output: str, domains: tuple[str, ...]) -> Failure:
     """Why certbot failed, from its whole output."""
     named = re.search(r"Domain:\s*(\S+)", output)
     name = named[1] if named else next((d for d in domains if d in output), domains[0] if domains else "the domain")
-    later = re.search(r"retry after ([0-9][0-9:\- TZUC]+)", output)
+    later = re.search(r"retry after (\d{4}-\d\d-\d\d[ T][\d:]+\d(?: ?UTC|Z)?)", output)
     detail = re.search(r"Detail:\s*(.+)", output)
     for pattern, cause, hint in _RULES:
         if re.search(pattern, output, re.I):

@@ -16,6 +16,7 @@ from host.errors import Failure, Status, as_failure
 from host.events import Journal
 
 _KEEP = 50  # event files
+_ENDING = 10.0  # seconds
 UNIT_WAIT = 20.0  # seconds the unit waits for the lock its caller has just seen free
 
 
@@ -38,11 +39,23 @@ def launch(config: Config, kind: str, name: str, command: list[str], wait: float
     Journal(path)
     events.forget(config.events, _KEEP)
     try:
-        unit.start(config, name, path, [*command, "--events", str(path), "--unit", name])
+        _start(config, name, path, [*command, "--events", str(path), "--unit", name], max(wait, _ENDING))
     except Failure:
         path.unlink(missing_ok=True)
         raise
     return follow(config, path, lambda: unit.alive(name))
+
+
+def _start(config: Config, name: str, path: Path, command: list[str], wait: float) -> None:
+    """Start the unit; one of the same name that has said its last word may take a moment to be gone."""
+    ends = time.monotonic() + wait
+    while True:
+        try:
+            return unit.start(config, name, path, command)
+        except Failure as failure:
+            if failure.status != Status.LOCKED or time.monotonic() > ends or lock.holder(config.lock):
+                raise
+        time.sleep(0.2)
 
 
 def follow(config: Config, path: Path, alive: Callable[[], bool]) -> int:

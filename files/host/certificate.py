@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import calendar
 import fcntl
 import os
 import re
-import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,11 +48,15 @@ def parse_facts(text: str) -> dict[str, Any] | None:
         return None
     return {
         "names": sorted(set(re.findall(r"DNS:([^,\s]+)", text))),
-        "not_before": ssl.cert_time_to_seconds(fields["notBefore"]) if "notBefore" in fields else None,
-        "not_after": ssl.cert_time_to_seconds(fields["notAfter"]),
+        "not_before": _unix(fields["notBefore"]) if "notBefore" in fields else None,
+        "not_after": _unix(fields["notAfter"]),
         "issuer": fields.get("issuer", "").strip(),
         "serial": fields.get("serial", "").strip(),
     }
+
+
+def _unix(text: str) -> int:
+    return calendar.timegm(time.strptime(text.strip(), "%b %d %H:%M:%S %Y GMT"))
 
 
 def lineage(config: Config) -> Path:

@@ -1,4 +1,7 @@
-"""The command line of the host program: which commands there are, and which exit code each failure has."""
+"""The command line of the host program: which commands there are, and which exit code each failure has.
+
+Each command imports its own modules: from a zipapp they are compiled every time, and `status` has to be fast.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from host import apply as applying
-from host import background, boot, certificate, converge, events, receive, show, state, status
+from host import background, events
 from host import config as configuration
 from host.background import out
 from host.config import Config
@@ -65,16 +67,22 @@ def _who() -> str:
 
 
 def _status(config: Config, _args: argparse.Namespace) -> int:
+    from host import status
+
     out(json.dumps(status.status(config), ensure_ascii=False).encode() + b"\n")
     return Status.OK
 
 
 def _receive(config: Config, _args: argparse.Namespace) -> int:
+    from host import receive
+
     data = receive.receive(config, sys.stdin.buffer, Journal(None, sys.stdout.buffer))
     return _done(data, f"release {data['release']} received")
 
 
 def _show(config: Config, args: argparse.Namespace) -> int:
+    from host import show
+
     show.show(config, args.release, args.paths, sys.stdout.buffer)
     return Status.OK
 
@@ -85,15 +93,19 @@ def _apply(config: Config, args: argparse.Namespace) -> int:
 
 
 def _run_apply(config: Config, args: argparse.Namespace) -> int:
+    from host import apply, state
+
     def body(journal: Journal) -> dict[str, object]:
         state.begin(config, args.release, args.by)
-        return {"message": f"release {args.release} serves", **applying.apply(config, args.release, journal)}
+        return {"message": f"release {args.release} serves", **apply.apply(config, args.release, journal)}
 
     info = {"who": args.by, "what": f"deploy of {args.release}", "unit": args.unit}
     return background.work(config, info, args.events, background.UNIT_WAIT, body)
 
 
 def _converge(config: Config, args: argparse.Namespace) -> int:
+    from host import converge
+
     job = converge.save(config, sys.stdin.buffer.read(converge.SIZE_LIMIT + 1))
     name = f"{config.app}-converge-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     try:
@@ -104,6 +116,8 @@ def _converge(config: Config, args: argparse.Namespace) -> int:
 
 
 def _run_converge(config: Config, args: argparse.Namespace) -> int:
+    from host import converge
+
     job = converge.take(args.job)
     info = {"who": args.by, "what": job.kind, "unit": args.unit}
     return background.work(
@@ -112,11 +126,21 @@ def _run_converge(config: Config, args: argparse.Namespace) -> int:
 
 
 def _up(config: Config, _args: argparse.Namespace) -> int:
+    from host import boot
+
     data = boot.up(config, Journal(None, sys.stdout.buffer), _BOOT_WAIT)
     return _done(data, "")
 
 
+def _stop(config: Config, _args: argparse.Namespace) -> int:
+    from host import boot
+
+    return _done(boot.stop(config), "")
+
+
 def _install_certificate(config: Config, _args: argparse.Namespace) -> int:
+    from host import certificate
+
     return _done({}, certificate.deploy_hook(config, dict(os.environ)))
 
 
@@ -134,7 +158,7 @@ _COMMANDS: dict[str, Callable[[Config, argparse.Namespace], int]] = {
     "attach": lambda config, _args: background.attach(config),
     "converge": _converge,
     "up": _up,
-    "stop": lambda config, _args: _done(boot.stop(config), ""),
+    "stop": _stop,
     "run-apply": _run_apply,
     "run-converge": _run_converge,
     "ended": lambda config, args: background.ended(config, args.events, dict(os.environ)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
+import pkgutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,9 +103,8 @@ def archive() -> Path:
 def load() -> Config:
     """The Config inside the running zipapp. Raises Failure when this is not a complete one."""
     try:
-        with zipfile.ZipFile(archive()) as bundle:
-            return from_json(bundle.read("config.json"))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        return from_json(pkgutil.get_data("host", "config.json") or b"")
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise Failure(
             f"{archive()} carries no usable config.json ({type(error).__name__})", hint="install it again: fab setup"
         ) from error

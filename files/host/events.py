@@ -14,6 +14,7 @@ from host.errors import Failure, Status, one_line
 
 FINAL = ("done", "failed")
 _MESSAGE = 2000  # characters of one message
+_LOOK = 0.5  # seconds of silence after which it is asked whether the unit lives
 _DIED = 2.0  # seconds a unit may be over before the lack of a last event means it died
 
 
@@ -152,7 +153,9 @@ def follow(
             Journal(path).write(event)
             out(json.dumps(event).encode() + b"\n")
             return int(failure.status)
-        if not gone_since and now - looked >= poll:
+        if chunk:
+            looked = now  # who writes lives
+        elif not gone_since and now - looked >= max(poll, _LOOK):
             looked = now
             gone_since = 0.0 if alive() else now
         time.sleep(min(poll, 0.1))

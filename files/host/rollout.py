@@ -75,7 +75,7 @@ def _containers(config: Config, release: Release, before: list[compose.Container
     if said:
         fresh = [item for item in after if item.life not in lives]
         _dying(fresh, manifest, baseline)
-        _depended_on(fresh, manifest, said)
+        _depended_on(after, manifest, said)
         if "no space left on device" in said:
             raise Failure("the containers do not start: no space left on the disk", hint="free some: docker system df")
         raise Failure(
@@ -102,8 +102,8 @@ def _dying(fresh: list[compose.Container], manifest: Manifest, baseline: dict[st
             raise health.unhealthy(container, name, verdict.reason)
 
 
-def _depended_on(fresh: list[compose.Container], manifest: Manifest, said: str) -> None:
+def _depended_on(found: list[compose.Container], manifest: Manifest, said: str) -> None:
     """Raise Failure for the container Compose names in its last words, if it names one."""
-    for item in fresh:
+    for item in found:
         if item.service in manifest.services and item.name and item.name in said:
             raise health.unhealthy(item, item.service, f"does not start ({said})")

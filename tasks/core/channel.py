@@ -17,6 +17,8 @@ from tasks.core.failures import CHANNEL_SECONDS
 from tasks.core.feeder import Feeder, Source
 from tasks.core.messages import request_exec, send_signal
 
+__all__ = ["Outcome", "Source", "execute"]
+
 CHUNK = 65_536  # bytes read at once
 STDERR_TAIL = 65_536  # bytes of stderr that are kept
 STDOUT_LIMIT = 64 * 2**20  # bytes of stdout that are kept when nobody takes them as they come

@@ -9,7 +9,7 @@ import fabric
 import paramiko
 
 from tasks.core.errors import InfraError
-from tasks.core.failures import AUTH_SECONDS, BANNER_SECONDS, CHANNEL_SECONDS, KEX_SECONDS, explain
+from tasks.core.failures import AUTH_SECONDS, BANNER_SECONDS, CHANNEL_SECONDS, KEX_SECONDS, Peer, explain
 from tasks.core.hostkeys import HostKey, KnownHosts, check
 from tasks.core.login import Credentials, KeyLogin
 from tasks.core.sshconfig import Hop
@@ -129,11 +129,12 @@ def _login(hop: Hop, below: Link | None, credentials: Credentials) -> Link:
     try:
         connection.open()
     except BaseException as error:
+        explained = _explained(error, hop, wire, login) if isinstance(error, Exception) else error
         connection.client.close()
         wire.close()
-        if not isinstance(error, Exception):
+        if explained is error:
             raise
-        raise _explained(error, hop, wire, login) from error
+        raise explained from error
     return Link(hop, connection.transport, wire, connection)
 
 
@@ -162,4 +163,4 @@ def _transport(sock: SocketLike, hop: Hop, known: KnownHosts) -> paramiko.Transp
 
 
 def _explained(error: Exception, hop: Hop, wire: Wire, login: KeyLogin | None = None) -> InfraError:
-    return explain(error, hop, head=wire.head, closed=wire.ended, login=login)
+    return explain(error, hop, Peer(head=wire.head, closed=wire.ended, complaint=wire.complaint), login)

@@ -10,7 +10,7 @@ from tasks.core.command import Command, Secret, redact
 from tasks.core.errors import ConnectionLost, ExitStatus, HostFailed, InfraError, Locked, Unhealthy
 
 if TYPE_CHECKING:
-    from tasks.core.channel import Source
+    from tasks.core.feeder import Source
     from tasks.core.output import Output
     from tasks.core.session import Session
 

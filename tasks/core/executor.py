@@ -1,5 +1,7 @@
 """fab's executor, ours: sessions instead of Contexts, hosts in parallel, one-line errors with an exit code each."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import signal
@@ -7,17 +9,19 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import fabric
 from invoke.exceptions import Exit
 
 from tasks.core.errors import ExitStatus, InfraError, SettingsError, UsageError
-from tasks.core.fleet import Fleet, run_everywhere
-from tasks.core.output import Console, Output
-from tasks.core.reporting import Ending, show
-from tasks.core.target import Workplace, project_root, resolve
-from tasks.core.task import HostTask, Report
+
+if TYPE_CHECKING:
+    from tasks.core.fleet import Fleet
+    from tasks.core.login import Credentials
+    from tasks.core.output import Console
+    from tasks.core.reporting import Ending
+    from tasks.core.target import Workplace
 
 
 def install() -> None:
@@ -32,6 +36,8 @@ class HostExecutor(fabric.Executor):  # type: ignore[misc]  # fabric has no anno
 
     def execute(self, *tasks: Any) -> dict[Any, Any]:
         """Run the tasks. Ends the process through Exit with an ExitStatus unless all went well."""
+        from tasks.core.output import Console, Output
+
         console = Console()
         with _terminated_like_ctrl_c():
             try:
@@ -50,6 +56,10 @@ class HostExecutor(fabric.Executor):  # type: ignore[misc]  # fabric has no anno
         return {}
 
     def _run(self, console: Console, tasks: tuple[Any, ...]) -> ExitStatus:
+        from tasks.core.fleet import run_everywhere
+        from tasks.core.reporting import show
+        from tasks.core.task import HostTask
+
         calls = self.normalize(tasks)
         self._refuse_what_would_be_ignored(calls)
         fleet: Fleet | None = None
@@ -71,6 +81,9 @@ class HostExecutor(fabric.Executor):  # type: ignore[misc]  # fabric has no anno
                 fleet.close()
 
     def _run_here(self, call: Any, kwargs: dict[str, Any]) -> Ending:
+        from tasks.core.reporting import Ending
+        from tasks.core.task import Report
+
         self.config.load_collection(self.collection.configuration(call.called_as))
         self.config.load_shell_env()
         result = call.task(call.make_context(self.config), *call.args, **kwargs)
@@ -84,6 +97,9 @@ class HostExecutor(fabric.Executor):  # type: ignore[misc]  # fabric has no anno
             raise UsageError(f"nothing takes the words after --: {self.core.remainder}", hint="fab --help TASK")
 
     def _fleet(self, console: Console, calls: list[Any]) -> Fleet:
+        from tasks.core.fleet import Fleet
+        from tasks.core.target import resolve
+
         place = self._workplace(calls)
         typed = self.core[0].args.hosts.value
         names = [name.strip() for name in (typed or _default_host(place)).split(",") if name.strip()]
@@ -96,6 +112,8 @@ class HostExecutor(fabric.Executor):  # type: ignore[misc]  # fabric has no anno
         return Fleet(targets, console, self._credentials(), remainder=self.core.remainder)
 
     def _workplace(self, calls: list[Any]) -> Workplace:
+        from tasks.core.target import Workplace, project_root
+
         flags = self.core[0].args
         chosen = [call.kwargs["env"] for call in calls if isinstance(call.kwargs.get("env"), str)]
         environment = next((name for name in chosen if name), os.environ.get("INFRA_ENV", ""))
@@ -108,7 +126,7 @@ class HostExecutor(fabric.Executor):  # type: ignore[misc]  # fabric has no anno
             environment=environment,
         )
 
-    def _credentials(self) -> Any:
+    def _credentials(self) -> Credentials:
         from tasks.core.command import Secret
         from tasks.core.login import Credentials
 

@@ -1,6 +1,7 @@
 """What went wrong while connecting, in the user's words: exception and first bytes in, one line out."""
 
 import socket
+from dataclasses import dataclass
 
 import paramiko
 
@@ -14,25 +15,37 @@ AUTH_SECONDS = 14.0  # sshd may look up our name before it answers
 CHANNEL_SECONDS = 14.0
 
 
-def explain(
-    error: Exception, hop: Hop, *, head: bytes = b"", closed: bool = False, login: KeyLogin | None = None
-) -> InfraError:
-    """Translate an exception of connecting to `hop`. `head` is what the peer said first, `closed` whether it
-    hung up, `login` what was tried."""
+@dataclass(frozen=True)
+class Peer:
+    """What is known of the other side: what it said first, whether it hung up, what a ProxyCommand complained of."""
+
+    head: bytes = b""
+    closed: bool = False
+    complaint: str = ""
+
+
+NOBODY = Peer()
+
+
+def explain(error: Exception, hop: Hop, peer: Peer = NOBODY, login: KeyLogin | None = None) -> InfraError:
+    """Translate an exception of connecting to `hop`. `login` is what was tried to get in.
+
+    Raises the exception itself when it is not one of connecting, i.e. a bug.
+    """
     where = f"{hop.address}:{hop.port}"
     if isinstance(error, InfraError):
         return error
     if isinstance(error, paramiko.AuthenticationException):
         return _not_accepted(hop, login)
-    if head and not head.startswith(b"SSH-"):
-        return _no_banner(head, where, hop)
+    if peer.head and not peer.head.startswith(b"SSH-"):
+        return _no_banner(peer.head, where, hop)
     if isinstance(error, socket.gaierror):
         return Unreachable(
             f"the name {hop.address} does not resolve", host=hop.alias, hint=f"check HostName: ssh -G {hop.alias}"
         )
     if isinstance(error, ConnectionRefusedError):
         return Unreachable(f"{where} refuses connections", host=hop.alias, hint="is sshd running, is the port right?")
-    if isinstance(error, TimeoutError) and not head:
+    if isinstance(error, TimeoutError) and not peer.head:
         return Unreachable(
             f"no answer from {where} within {hop.connect_timeout:g} s",
             host=hop.alias,
@@ -49,7 +62,7 @@ def explain(
     if isinstance(error, OSError) and not isinstance(error, TimeoutError) and error.strerror:
         return Unreachable(f"{where}: {error.strerror}", host=hop.alias, hint="check the address and the network")
     if isinstance(error, (paramiko.SSHException, EOFError, OSError)):
-        return _silent(error, head, closed, where, hop)
+        return _silent(error, peer, where, hop)
     raise error
 
 
@@ -78,9 +91,15 @@ def _no_banner(head: bytes, where: str, hop: Hop) -> Unreachable:
     return Unreachable(f"{where} does not speak SSH, it says {said!r}", host=hop.alias, hint="check the port")
 
 
-def _silent(error: Exception, head: bytes, closed: bool, where: str, hop: Hop) -> Unreachable:
-    if not head:
-        what = "closed the connection without a word" if closed else f"said nothing for {BANNER_SECONDS:g} s"
+def _silent(error: Exception, peer: Peer, where: str, hop: Hop) -> Unreachable:
+    if peer.complaint and not peer.head:
+        return Unreachable(
+            f"the ProxyCommand says: {peer.complaint[:200]}",
+            host=hop.alias,
+            hint=f"try it by hand: {hop.proxy_command}",
+        )
+    if not peer.head:
+        what = "closed the connection without a word" if peer.closed else f"said nothing for {BANNER_SECONDS:g} s"
         return Unreachable(
             f"{where} accepted the connection and {what}", host=hop.alias, hint="is that sshd, and is it overloaded?"
         )

@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from invoke.parser import Argument
+from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
 from tasks.core.errors import ExitStatus, UsageError
-from tasks.core.session import Session
 
 Body = TypeVar("Body", bound=Callable[..., Any])
 
@@ -40,6 +39,8 @@ class HostTask(_ReadableTask):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the task from another one, with its session. Raises UsageError for anything but a Session."""
+        from tasks.core.session import Session  # only now: `fab --list` does without
+
         if not args or not isinstance(args[0], Session):
             raise UsageError(f"no host: {self.name} runs on a host only", hint=f"fab {self.name} -H vps")
         return self.body(*args, **kwargs)

@@ -1,8 +1,11 @@
 """The socket under a connection: fast, watched, counted."""
 
 import contextlib
+import os
 import socket
 import subprocess
+import tempfile
+import threading
 import time
 from typing import Any, Protocol
 
@@ -31,7 +34,11 @@ class Wire:
 
     def send(self, data: bytes) -> int:
         """Send some of `data`; returns how many bytes went."""
-        count = self._sock.send(data)
+        try:
+            count = self._sock.send(data)
+        except ConnectionError:
+            self.ended = True
+            raise
         self.bytes_sent += count
         return count
 
@@ -49,6 +56,11 @@ class Wire:
             if len(self.head) < _HEAD:
                 self.head += data[: _HEAD - len(self.head)]
         return data
+
+    @property
+    def complaint(self) -> str:
+        """What a program that carries the connection said last; a plain socket says nothing."""
+        return ""
 
     def settimeout(self, seconds: float | None) -> None:
         """As with sockets."""
@@ -68,26 +80,45 @@ class ProxyProcess(Wire):
 
     def __init__(self, command: str) -> None:
         near, far = socket.socketpair()
+        # A file, not a pipe: a talkative program would fill a pipe that nobody reads, and hang.
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the wire
         # Its own session: Ctrl-C must let us stop the remote command through the proxy before the proxy goes.
         self.process = subprocess.Popen(
             ["/bin/sh", "-c", f"exec {command}"],
             stdin=far.fileno(),
             stdout=far.fileno(),
-            stderr=subprocess.PIPE,
+            stderr=self._said.fileno(),
             start_new_session=True,
         )
         far.close()
+        self._last_words = ""
+        self._closing = threading.Lock()  # paramiko closes from its own thread, we from ours
         super().__init__(near)
 
     def close(self) -> None:
         """Close the socket and end the process."""
         super().close()
-        if self.process.poll() is None:
-            self.process.terminate()
-        if self.process.stderr:
-            self.process.stderr.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=1)
+        with self._closing:
+            if self._said.closed:
+                return
+            if self.process.poll() is None:
+                self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=1)
+            self._last_words = self._read()
+            self._said.close()
+
+    @property
+    def complaint(self) -> str:
+        """The last line of the program's stderr."""
+        with self._closing:
+            return self._last_words if self._said.closed else self._read()
+
+    def _read(self) -> str:
+        # pread, not seek: the program writes at the position we share with it.
+        end = os.fstat(self._said.fileno()).st_size
+        lines = os.pread(self._said.fileno(), _HEAD, max(0, end - _HEAD)).decode("utf-8", "replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def dial(address: str, port: int, *, timeout: float, interval: int, patience: int) -> Wire:

@@ -138,8 +138,7 @@ units() {
         docker.service certbot.timer apt-daily.timer apt-daily-upgrade.timer ufw.service "$APP.service" 2>/dev/null
 }
 
-status() {
-    section status # last: by far the slowest part, and the only one that may fail on its own
+status() { # by far the slowest part, and the only one that may fail on its own
     [ -x "/usr/local/bin/$APP" ] && timeout 20 "/usr/local/bin/$APP" status 2>/dev/null && echo
 }
 
@@ -155,9 +154,13 @@ facts() {
     account login "$login"
     paths
     units
-    status
-    printf '@@facts %s end\n' "$MARK"
 }
 
-# Called at the very end, with no input: a script that comes over stdin must not be eaten by what it starts.
-facts </dev/null
+# Nothing runs before this line has been read: a script that comes over stdin must not be eaten by what it starts.
+# The status is found out meanwhile, and waits in the pipe.
+status </dev/null | {
+    facts </dev/null
+    section status
+    cat
+    printf '@@facts %s end\n' "$MARK"
+}

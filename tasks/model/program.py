@@ -19,7 +19,7 @@ def archive(config: Mapping[str, object], sources: Path = _SOURCES) -> bytes:
     """The zipapp with `config` as its config.json. Order, times, modes and compression do not depend on the machine."""
     files = {f"host/{path.relative_to(sources).as_posix()}": path.read_bytes() for path in sources.rglob("*.py")}
     files["__main__.py"] = _ENTRY.encode()
-    files["config.json"] = json.dumps(config, indent=1, sort_keys=True).encode() + b"\n"
+    files["host/config.json"] = json.dumps(config, indent=1, sort_keys=True).encode() + b"\n"
     out = io.BytesIO()
     out.write(_SHEBANG)
     # Stored, not deflated: compressed bytes differ between versions of zlib, and start-up is faster.

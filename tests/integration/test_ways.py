@@ -1,5 +1,6 @@
 """ssh_config is honoured: Include, ProxyJump, ProxyCommand, IdentityFile, the agent; and failures say what to do."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -85,8 +86,16 @@ def test_a_proxy_command_carries_the_connection(server: PrivateSshd, desk: Desk,
 
 
 def test_a_proxy_command_that_fails_is_unreachable(server: PrivateSshd, desk: Desk, connect: Connect) -> None:
-    desk.add_host(server, extra="ProxyCommand exit 1")
+    desk.add_host(server, extra="ProxyCommand sh -c 'exit 1'")
     with pytest.raises(Unreachable, match="closed the connection without a word"):
+        connect().run(Command("true"))
+
+
+def test_what_a_failing_proxy_command_complains_of_is_passed_on(
+    server: PrivateSshd, desk: Desk, connect: Connect
+) -> None:
+    desk.add_host(server, extra="ProxyCommand sh -c 'echo cannot find the way >&2; exit 1'")
+    with pytest.raises(Unreachable, match="the ProxyCommand says: cannot find the way"):
         connect().run(Command("true"))
 
 
@@ -190,8 +199,11 @@ def _one_shot(says: bytes) -> int:
 
     def serve() -> None:
         peer, _ = listener.accept()
-        peer.sendall(says)
-        peer.recv(100)
+        with contextlib.suppress(OSError):
+            peer.sendall(says)
+            peer.shutdown(socket.SHUT_WR)
+            while peer.recv(4096):  # what stayed unread would make the end a reset, and the peer lose what we said
+                pass
         peer.close()
         listener.close()
 

@@ -189,7 +189,8 @@ def certbot(value, argv):
     live.mkdir(parents=True, exist_ok=True)
     names = [argv[i + 1] for i, word in enumerate(argv) if word == "-d"]
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "45",
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-days", "45",
          "-subj", "/CN=test", "-addext", "subjectAltName=" + ",".join(f"DNS:{name}" for name in names),
          "-keyout", live / "privkey.pem", "-out", live / "fullchain.pem"],
         check=True, capture_output=True,

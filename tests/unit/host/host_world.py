@@ -122,7 +122,8 @@ class World:
         version = f"1.{number}.0"
         services: dict[str, dict[str, Any]] = {
             "nginx": {"image": "nginx:1", "user": "101:101" if os.geteuid() == 0 else ME, "config": ["nginx"],
-                      "secrets": [], "check": ["nginx", "-t"], "reload": ["nginx", "-s", "reload"], "healthcheck": True},
+                      "secrets": [], "check": ["nginx", "-t"], "reload": ["nginx", "-s", "reload"],
+                      "healthcheck": True},
             "postgres": {"image": "postgres:17", "user": "999:999", "config": [], "secrets": ["secrets/postgres"],
                          "check": None, "reload": None, "healthcheck": True},
             "backend": {"image": f"backend:{version}", "user": "65532:65532", "config": [], "secrets": [],
@@ -169,6 +170,13 @@ class World:
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}"}
+
+    def run_certbot_again(self) -> None:
+        """A renewal: certbot has another certificate, and nobody was told."""
+        argv = json.loads(next(x for x in (self.home / "calls.jsonl").read_text().splitlines() if "certonly" in x))[
+            "argv"
+        ]
+        subprocess.run([self.bin / "certbot", *argv[1:]], check=True, env=self.environment())
 
     def applied(self, spec: Spec) -> str:
         """Receive and apply, which must succeed."""

@@ -1,4 +1,4 @@
-"""The transaction: order, failure, way back, being killed in the middle, and doing nothing when there is nothing to do."""
+"""The transaction: order, failure, way back, being killed in the middle, doing nothing when nothing is to be done."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 import signal
 
 import pytest
+from host_world import World, events, eventually, last
+
 from host import durable
-from host_world import World, eventually, events, last
 
 
 def current(world: World) -> str | None:

@@ -18,5 +18,7 @@ update() { # apt's own timeout is for the lock on packages, not for the one on t
         sleep 5
         waited=$((waited + 5))
     done
+    # A source that cannot be reached is no failure yet, but the reason when a package is not found afterwards.
+    printf '%s\n' "$said" | grep '^W: Failed' >&2 || true
 }
 

@@ -75,7 +75,10 @@ func withoutTLS(databaseURL string) (string, error) {
 func (a *app) prepare(ctx context.Context) {
 	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
-		_, err := a.db.ExecContext(attempt, table)
+		err := within(attempt, func() error {
+			_, err := a.db.ExecContext(attempt, table)
+			return err
+		})
 		cancel()
 		if err == nil {
 			slog.Info("database is ready")
@@ -100,8 +103,10 @@ func (a *app) down(ctx context.Context) map[string]string {
 	}
 	answers := make(chan answer, 2)
 	go func() {
-		var one int
-		answers <- answer{"postgres", a.db.QueryRowContext(ctx, "SELECT 1").Scan(&one)}
+		answers <- answer{"postgres", within(ctx, func() error {
+			var one int
+			return a.db.QueryRowContext(ctx, "SELECT 1").Scan(&one)
+		})}
 	}()
 	go func() { answers <- answer{"redis", a.ping(ctx)} }()
 	failed := map[string]string{}
@@ -111,6 +116,19 @@ func (a *app) down(ctx context.Context) map[string]string {
 		}
 	}
 	return failed
+}
+
+// within gives up when the context does. The driver alone does not: it keeps reading from a server that is frozen, and a
+// health answer that never comes is worse than a bad one.
+func within(ctx context.Context, query func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- query() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (a *app) ping(ctx context.Context) error {

@@ -92,7 +92,11 @@ func (a *app) addVisit(w http.ResponseWriter, r *http.Request) {
 	if path == "" || len(path) > 200 {
 		path = "/"
 	}
-	if _, err := a.db.ExecContext(ctx, "INSERT INTO visits (path) VALUES ($1)", path); err != nil {
+	err := within(ctx, func() error {
+		_, err := a.db.ExecContext(ctx, "INSERT INTO visits (path) VALUES ($1)", path)
+		return err
+	})
+	if err != nil {
 		unavailable(w, "postgres", err)
 		return
 	}
@@ -110,12 +114,18 @@ func (a *app) countVisits(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *app) respondVisits(ctx context.Context, w http.ResponseWriter, status int) {
-	var count int64
-	if err := a.db.QueryRowContext(ctx, "SELECT count(*) FROM visits").Scan(&count); err != nil {
+	counted := make(chan int64, 1) // not a plain variable: a query that is given up may still write to it
+	err := within(ctx, func() error {
+		var count int64
+		err := a.db.QueryRowContext(ctx, "SELECT count(*) FROM visits").Scan(&count)
+		counted <- count
+		return err
+	})
+	if err != nil {
 		unavailable(w, "postgres", err)
 		return
 	}
-	answer(w, status, map[string]any{"visits": count, "version": a.version})
+	answer(w, status, map[string]any{"visits": <-counted, "version": a.version})
 }
 
 // slow is a request that is still running when the container is told to stop.

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 func lab(t *testing.T, broken string) *app {
@@ -99,5 +102,15 @@ func TestADigestIsOfTheExactValue(t *testing.T) {
 	}
 	if code := get(lab(t, ""), "/api/environment-digest?name=LAB_NONE").Code; code != 404 {
 		t.Error(code)
+	}
+}
+
+func TestAQueryThatNeverAnswersIsGivenUp(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	frozen := make(chan struct{})
+	defer close(frozen)
+	if err := within(ctx, func() error { <-frozen; return nil }); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
 	}
 }

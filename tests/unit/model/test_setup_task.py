@@ -1,0 +1,186 @@
+"""`fab setup` itself: the order of things, what it shows, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tasks.core import settings as settings_module
+from tasks.core.errors import AuthenticationFailed, ConnectionLost, HostFailed, Refused, UsageError
+from tasks.core.output import Console, Output
+from tasks.core.session import Result
+from tasks.model import program
+from tasks.setup import setup
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "facts"
+DONE = '{"event": "done", "data": {"status": 0}}'
+
+
+def answer(name: str, *edits: tuple[str, str]) -> bytes:
+    """A recorded answer of a host that has the host program of this checkout, if it has one."""
+    text = (FIXTURES / f"{name}.txt").read_text(encoding="utf-8")
+    text = re.sub(r"^\w{64}(?=  /usr/local/bin/)", program.digest(program.build("maicivy")), text, flags=re.MULTILINE)
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    return text.encode()
+
+
+class Host:
+    """Stands in for a Session: answers questions for facts in turn and notes everything else that it is told to do."""
+
+    name, user, address = "vps", "admin", "203.0.113.10"
+
+    def __init__(self, settings_file: Path, *answers: bytes, events: list[str] | None = None) -> None:
+        self.settings_file = settings_file
+        self.answers: Iterator[bytes] = iter(answers)
+        self.events = [DONE] if events is None else events
+        self.done: list[tuple[str, bytes]] = []
+        self.shown, self.errors = io.StringIO(), io.StringIO()
+        self.out = Output(Console(stdout=self.shown, stderr=self.errors))
+
+    def run(self, command: Any, *, stdin: bytes, **_: Any) -> Result:
+        assert command.label == "read the host's facts"
+        return Result(0, next(self.answers), "")
+
+    def lines(self, command: Any, on_line: Callable[[str], None], *, stdin: bytes | None = None, **_: Any) -> Result:
+        self.done.append((command.label, stdin or b""))
+        if command.label.startswith("/usr/local/bin/"):
+            for event in self.events:
+                on_line(event)
+        return Result(0, b"", "")
+
+
+@pytest.fixture
+def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Settings with a key file that is the default and not there."""
+    values = SimpleNamespace(
+        app_name="maicivy",
+        deploy_user="deploy",
+        docker_source="distribution",
+        deploy_public_key_file=Path("~/.ssh/id_ed25519.pub").expanduser(),
+    )
+    monkeypatch.setattr(settings_module, "load", lambda path: values)
+    return tmp_path / ".env"
+
+
+def test_a_ready_host_is_asked_once_and_left_alone(settings_file: Path) -> None:
+    host = Host(settings_file, answer("debian-13-done-sudo"))
+    report = setup.body(host)
+    assert report.text == "nothing to do: vps is ready for fab deploy"
+    assert report.data["changed"] is False
+    assert host.done == []
+
+
+def test_a_bare_host_gets_python_then_the_program_then_everything_else_in_one_go(settings_file: Path) -> None:
+    host = Host(settings_file, answer("debian-13-bare-sudo"), answer("debian-13-done-sudo"))
+    report = setup.body(host, yes=True)
+    assert [label.split(" --by")[0] for label, _ in host.done] == [
+        "the step python",
+        "the step program",
+        "/usr/local/bin/maicivy converge",
+    ]
+    assert host.done[1][1] == program.build("maicivy")
+    job = json.loads(host.done[2][1])
+    assert job["kind"] == "setup"
+    assert [step["name"] for step in job["steps"]] == [
+        *("packages", "docker-settings", "deploy-user", "sudo", "directories", "firewall", "upgrades", "units")
+    ]
+    assert report.data["changed"] is True
+
+
+def test_every_step_is_shown_with_its_reason_before_anything_is_done(settings_file: Path) -> None:
+    host = Host(settings_file, answer("debian-13-bare-sudo"))
+    report = setup.body(host, dry_run=True)
+    assert "Debian 13 on amd64, logged in as admin" in host.shown.getvalue()
+    assert re.search(r"^  deploy-user +deploy: no such user$", host.shown.getvalue(), re.MULTILINE)
+    assert (host.done, report.data["changed"]) == ([], False)
+
+
+def test_without_yes_and_without_a_terminal_nothing_is_done(
+    settings_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    host = Host(settings_file, answer("debian-13-bare-sudo"))
+    with pytest.raises(UsageError, match="--yes"):
+        setup.body(host)
+    assert host.done == []
+
+
+def test_a_refused_confirmation_does_nothing(settings_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(settings_file, answer("debian-13-bare-sudo"))
+    monkeypatch.setattr(host.out, "confirm", lambda question: False)
+    with pytest.raises(Refused, match="not confirmed"):
+        setup.body(host)
+    assert host.done == []
+
+
+def test_a_host_that_cannot_be_made_ready_is_refused_before_anything_is_done(settings_file: Path) -> None:
+    host = Host(settings_file, answer("debian-13-bare-sudo", ("os_version=13", "os_version=11")))
+    with pytest.raises(Refused, match="debian-11"):
+        setup.body(host, yes=True)
+    assert host.done == []
+
+
+def test_what_does_not_hold_afterwards_is_named(settings_file: Path) -> None:
+    stubborn = answer("debian-13-done-sudo", ("LOADED=yes\n", ""))
+    host = Host(settings_file, stubborn, stubborn)
+    with pytest.raises(HostFailed, match=r"not everything holds: firewall \(not yet: active\)"):
+        setup.body(host, yes=True)
+
+
+def test_a_failing_step_ends_with_the_cause_that_the_host_gave(settings_file: Path) -> None:
+    event = {"event": "failed", "data": {"status": 12, "cause": "packages failed: E: no network", "hint": "try again"}}
+    host = Host(settings_file, answer("debian-13-bare-sudo"), events=[json.dumps(event)])
+    with pytest.raises(HostFailed) as caught:
+        setup.body(host, yes=True)
+    assert caught.value.one_line() == "error: [vps] packages failed: E: no network. Next: try again"
+
+
+def test_a_broken_connection_says_that_the_host_goes_on_and_how_to_watch(
+    settings_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host(settings_file, answer("debian-13-done-sudo", ("LOADED=yes\n", "")))
+
+    def lose(*_: Any, **__: Any) -> Result:
+        raise ConnectionLost("the connection broke off", host="vps")
+
+    monkeypatch.setattr(host, "lines", lose)
+    with pytest.raises(ConnectionLost, match=r"the host goes on without us\. Next: fab setup"):
+        setup.body(host, yes=True)
+
+
+def test_a_running_setup_is_watched_to_its_end_before_planning(settings_file: Path) -> None:
+    busy = answer("debian-13-done-sudo", ('"busy": null', '"busy": {"who": "ann@laptop", "what": "setup"}'))
+    host = Host(settings_file, busy, answer("debian-13-done-sudo"))
+    assert setup.body(host, yes=True).data["steps"] == []
+    assert [label for label, _ in host.done] == ["/usr/local/bin/maicivy attach"]
+    assert "setup by ann@laptop is still running" in host.shown.getvalue()
+
+
+def test_a_login_without_sudo_is_told_to_come_as_root(settings_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(settings_file)
+    monkeypatch.setattr(host, "run", lambda *_, **__: Result(127, b"", "sh: 1: sudo: not found\n"))
+    with pytest.raises(AuthenticationFailed, match=r"fab setup -H root@203\.0\.113\.10"):
+        setup.body(host)
+
+
+def test_the_key_file_of_the_settings_is_the_key_of_the_deploy_user(settings_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "team.pub"
+    path.write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINew team@example.com\n")
+    settings_module.load(settings_file).deploy_public_key_file = path  # type: ignore[misc]
+    report = setup.body(Host(settings_file, answer("debian-13-done-sudo")), dry_run=True)
+    assert report.data["steps"] == [{"name": "deploy-user", "why": "deploy: key missing"}]
+
+
+def test_a_key_file_that_was_asked_for_and_is_not_there_is_refused(settings_file: Path, tmp_path: Path) -> None:
+    settings_module.load(settings_file).deploy_public_key_file = tmp_path / "missing.pub"  # type: ignore[misc]
+    with pytest.raises(Refused, match=r"DEPLOY_PUBLIC_KEY_FILE cannot be read: .*missing\.pub"):
+        setup.body(Host(settings_file, answer("debian-13-done-sudo")))
