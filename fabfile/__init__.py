@@ -7,7 +7,7 @@ from pathlib import Path
 # standard library's (a secrets.py here would be found before `secrets`)
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from invoke import Collection
+from invoke.collection import Collection
 
 from tasks import deploy, health, lab, secrets, setup, trust
 from tasks.core.executor import install

@@ -1,103 +1,19 @@
-"""`fab health`: is the site well, seen from outside and from inside?"""
+"""`fab health`."""
 
 from __future__ import annotations
 
-import json as jsonlib
-import time
-from typing import TYPE_CHECKING
-
-from tasks.core import settings
-from tasks.core.errors import ExitStatus, Refused
-from tasks.core.observe import observe
-from tasks.core.output import coloured
+from tasks.core.session import Session
 from tasks.core.task import Report, host_task
-from tasks.model import health as model
-
-if TYPE_CHECKING:
-    from tasks.core.session import Session
-    from tasks.core.visit import Answer, Visitor
 
 
 @host_task(help={"json": "one JSON document"})
 def health(s: Session, json: bool = False) -> Report:
-    """Check the site from outside and the host from inside; exit code 9 when something is not well.
+    """Check the site from outside and the host from inside; exit code 9 when ill.
 
     Outside, as a visitor: the redirect to HTTPS, the frontend, /health, /health/deep, that /metrics is not public, the
     Grafana sub-domain, the certificate. Inside: containers, restarts, disk, memory, clock, units, files changed by
     hand.
     """
-    chosen = settings.load(s.settings_file)
-    found = observe(s, chosen)
-    now = time.time()
-    if found.status is None:
-        raise Refused("this host is not set up yet", host=s.name, hint=f"fab setup -H {s.name}")
-    checks = [*outside(s, chosen), *model.inside(found.status, now=now)]
-    failed = [check.name for check in checks if not check.ok]
-    data = {"ok": not failed, "failed": failed, "checks": [check.to_json() for check in checks]}
-    text = model.table(checks, colour=coloured(s.out.console.stdout))
-    text += f"\n{s.name}: " + (f"NOT healthy: {', '.join(failed)}" if failed else "healthy")
-    return Report(data=data, text=text, status=ExitStatus.UNHEALTHY if failed else ExitStatus.OK)
+    from tasks.operations import health as operation
 
-
-def outside(s: Session, chosen: settings.Settings) -> list[model.Check]:
-    """Look at the site as a visitor of it does.
-
-    Args:
-        s: the host, which the requests go to when it is one of the lab's.
-        chosen: the settings, for the names and for the authorities to trust.
-    Returns:
-        A check for each address, whatever came back.
-    """
-    from tasks.core.visit import Visitor
-
-    visitor = Visitor(chosen.public_address or "", chosen.trusted_ca_file)
-    site, grafana = f"https://{chosen.site_domain}", f"https://{chosen.grafana_domain}"
-    return [
-        _redirect(visitor.get(f"http://{chosen.site_domain}/"), site),
-        _served("https /", visitor.get(f"{site}/")),
-        _served("https /health", visitor.get(f"{site}/health")),
-        _served("https /health/deep", visitor.get(f"{site}/health/deep")),
-        _hidden(visitor.get(f"{site}/metrics")),
-        _served("https grafana", visitor.get(f"{grafana}/api/health")),
-        _certificate(visitor, chosen.site_domain),
-    ]
-
-
-def _redirect(answer: Answer, site: str) -> model.Check:
-    location = answer.headers.get("location", "")
-    ok = answer.status in (301, 308) and location.startswith(f"{site}/")
-    return model.Check("http redirect", ok, answer.error or f"{answer.status} to {location or 'nowhere'}")
-
-
-def _served(name: str, answer: Answer) -> model.Check:
-    detail = answer.error or str(answer.status)
-    if answer.status >= 500 and answer.body:
-        detail += f": {_reason(answer.body)}"
-    if version := answer.headers.get("x-app-version"):
-        detail += f", version {version}"
-    return model.Check(name, answer.status == 200, detail)
-
-
-def _reason(body: str) -> str:
-    """What a health page says is down: its JSON's entries that are not well, else its first line."""
-    try:
-        document = jsonlib.loads(body)
-    except ValueError:
-        return " ".join(body.split())[:120]
-    if isinstance(document, dict):
-        nested = document.get("checks")
-        nested = nested if isinstance(nested, dict) else document
-        bad = [f"{key}: {value}" for key, value in nested.items() if str(value).lower() not in ("ok", "up", "true")]
-        return "; ".join(bad)[:200]
-    return " ".join(body.split())[:120]
-
-
-def _hidden(answer: Answer) -> model.Check:
-    return model.Check("https /metrics hidden", answer.status == 404, answer.error or str(answer.status))
-
-
-def _certificate(visitor: Visitor, name: str) -> model.Check:
-    served = visitor.certificate(name)
-    if served.error:
-        return model.Check("certificate", False, served.error)
-    return model.certificate(served.not_after, served.not_before, served.issuer, now=time.time())
+    return operation.health(s)

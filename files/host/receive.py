@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import os
-import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from host import durable, manifest, releases
+from host import durable, incoming, manifest, releases
 from host.config import Config
 from host.errors import Failure, from_os_error
 from host.events import Journal
@@ -22,7 +19,6 @@ from host.releases import Release
 
 _AGAIN = "deploy again"
 _STREAM_LIMIT = manifest.TOTAL_LIMIT + manifest.SIZE_LIMIT + manifest.FILES_LIMIT * 2048  # bytes
-_INCOMING = ".incoming-"
 
 
 class _Bounded(io.RawIOBase):
@@ -47,8 +43,8 @@ def receive(config: Config, stream: BinaryIO, journal: Journal) -> dict[str, obj
     """
     try:
         config.prepare()
-        _sweep(config.releases)
-        with _incoming(config.releases) as directory:
+        incoming.sweep(config.releases)
+        with incoming.directory(config.releases) as directory:
             return _receive(config, _Bounded(stream), directory, journal)
     except tarfile.TarError as error:
         raise Failure(
@@ -174,33 +170,3 @@ def _write(path: Path, chunks: Iterator[bytes] | list[bytes], mode: int) -> None
         stream.flush()
         os.fchmod(stream.fileno(), mode)
         os.fsync(stream.fileno())
-
-
-@contextmanager
-def _incoming(parent: Path) -> Iterator[Path]:
-    """A locked directory to build the release in; removed unless it was renamed into place."""
-    directory = parent / f"{_INCOMING}{os.getpid()}-{os.urandom(4).hex()}"
-    directory.mkdir(mode=0o700)
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-        os.close(handle)
-
-
-def _sweep(parent: Path) -> None:
-    """Remove the leavings of receivers that died: theirs are the ones nobody has locked."""
-    for directory in parent.glob(f"{_INCOMING}*"):
-        try:
-            handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(directory, ignore_errors=True)
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(handle)

@@ -139,11 +139,11 @@ def _default_host(place: Workplace) -> str:
     """DEPLOY_HOST of the settings file, read alone: `fab trust` must work before the file is complete."""
     if not place.settings_file.exists():
         return ""
-    from tasks.core import settings_file
+    from tasks.core.settings import file as settings_text
 
     try:
-        entry = settings_file.parse(settings_file.read(place.settings_file)[0]).entries.get("DEPLOY_HOST")
-    except settings_file.UnreadableFile as error:
+        entry = settings_text.parse(settings_text.read(place.settings_file)[0]).entries.get("DEPLOY_HOST")
+    except settings_text.UnreadableFile as error:
         raise SettingsError([f"{place.settings_file} {error}"]) from None
     return entry.value.strip() if entry else ""
 

@@ -19,6 +19,7 @@ class Target:
 
     name: the alias as typed. hop: the host itself. gateways: the hops before it, in the order they are passed.
     settings_file: the env file that belongs to it. trust_file: the known_hosts file `fab trust` writes to.
+    in_lab: whether it is one of the lab's, whose names no public DNS knows.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Target:
     gateways: tuple[Hop, ...]
     settings_file: Path
     trust_file: Path
+    in_lab: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def resolve(name: str, place: Workplace) -> Target:
     Raises UsageError for a name or configuration ssh does not accept, Unreachable when it is a lab that is not up.
     """
     user, host, port = split_shorthand(name)
-    if _LAB.match(host) and (place.root / ".lab" / "ssh_config").is_file():
+    in_lab = bool(_LAB.match(host)) and (place.root / ".lab" / "ssh_config").is_file()
+    if in_lab:
         resolver = _Resolver(place, place.root / ".lab" / "ssh_config", place.root / ".lab" / "known_hosts", only=True)
         settings_file = place.root / ".lab" / "env"
     else:
@@ -68,7 +71,7 @@ def resolve(name: str, place: Workplace) -> Target:
     if _LAB.match(host) and hop.address == host and not hop.proxy_command:
         # No alias of that name: the resolver would hand "lab" to DNS and blame the network.
         raise Unreachable("the lab is not up", host=name, hint="fab lab.up")
-    return Target(name, hop, gateways, settings_file, resolver.trust_file)
+    return Target(name, hop, gateways, settings_file, resolver.trust_file, in_lab)
 
 
 @dataclass

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tasks import deploy
 from tasks.core import events, observe, project, settings
 from tasks.core.command import Command
 from tasks.core.output import Console, Output
@@ -22,6 +21,7 @@ from tasks.core.session import Session
 from tasks.core.target import Workplace, resolve
 from tasks.core.transfer import tar_stream
 from tasks.model import bundle, manifest
+from tasks.operations import deploy
 from tests.bench.proxy import DelayProxy
 from tests.lab import names
 

@@ -14,7 +14,8 @@ from tests.e2e.world import AWKWARD, FAB, ROOT, Project, Watch
 SECRETS = {
     "POSTGRES_PASSWORD": "pg " + AWKWARD,
     "REDIS_PASSWORD": "redis " + AWKWARD,
-    "GRAFANA_ADMIN_PASSWORD": "grafana " + AWKWARD.replace("${HOME}", "$HOME"),  # Grafana replaces ${...} itself: refused
+    "GRAFANA_ADMIN_PASSWORD": "grafana "
+    + AWKWARD.replace("${HOME}", "$HOME"),  # Grafana replaces ${...} itself: refused
     "CLAUDE_API_KEY": "sk-claude " + AWKWARD + "\nsecond line\tand tab",
     "OPENAI_API_KEY": "sk-openai-" + "0123456789" * 5,
     "BACKEND_ENV_LETTER": "backend " + AWKWARD + "\n\n# not a comment\nLAST='line'",

@@ -42,7 +42,9 @@ def test_health_says_all_is_well(project: Project, deployed: Watch) -> None:
 
 
 def test_the_certificate_is_the_authoritys_and_covers_both_names(deployed: Watch) -> None:
-    text = inside("openssl", "x509", "-noout", "-issuer", "-ext", "subjectAltName", "-in", f"/opt/{APP}/shared/tls/fullchain.pem")
+    text = inside(
+        "openssl", "x509", "-noout", "-issuer", "-ext", "subjectAltName", "-in", f"/opt/{APP}/shared/tls/fullchain.pem"
+    )
     assert "Pebble" in text
     assert f"DNS:{SITE}" in text
     assert "DNS:analytics.maicivy.lab.test" in text
@@ -53,7 +55,11 @@ def test_the_private_key_is_readable_by_root_and_nginx_alone(deployed: Watch) ->
 
 
 def test_releases_and_their_secrets_are_roots_alone(deployed: Watch) -> None:
-    loose = inside("sh", "-c", f"find /opt/{APP}/releases/*/env /opt/{APP}/releases/*/*.env /opt/{APP}/releases/*/secrets -type f -perm /077")
+    loose = inside(
+        "sh",
+        "-c",
+        f"find /opt/{APP}/releases/*/env /opt/{APP}/releases/*/*.env /opt/{APP}/releases/*/secrets -type f -perm /077",
+    )
     assert loose == ""
     loose = inside("find", f"/opt/{APP}/live/secrets", "-type", "f", "-perm", "/077")
     assert loose == ""
@@ -80,7 +86,7 @@ def test_only_nginx_publishes_and_only_the_web(deployed: Watch) -> None:
 
 def test_the_databases_cannot_be_reached_by_the_frontend_and_have_no_way_out(deployed: Watch) -> None:
     probe = "require('dns').lookup('postgres', e => process.exit(e ? 7 : 0))"
-    done = inside("sh", "-c", f"docker exec {APP}-frontend-1 node -e \"{probe}\"; echo $?")
+    done = inside("sh", "-c", f'docker exec {APP}-frontend-1 node -e "{probe}"; echo $?')
     assert done.strip() == "7"
     assert inside("docker", "network", "inspect", "-f", "{{.Internal}}", f"{APP}_data").strip() == "true"
 
@@ -89,8 +95,12 @@ def test_prometheus_scrapes_every_target(deployed: Watch) -> None:
     from tests.e2e.world import wait_until
 
     def up() -> bool:
-        answer = in_container("prometheus", "promtool", "query", "instant", "http://127.0.0.1:9090", "sum by (job) (up)")
-        return {name for name in ("prometheus", "backend", "node") if f'job="{name}"' in answer and "=> 1" in answer} == {
+        answer = in_container(
+            "prometheus", "promtool", "query", "instant", "http://127.0.0.1:9090", "sum by (job) (up)"
+        )
+        return {
+            name for name in ("prometheus", "backend", "node") if f'job="{name}"' in answer and "=> 1" in answer
+        } == {
             "prometheus",
             "backend",
             "node",

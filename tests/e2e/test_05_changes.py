@@ -14,7 +14,9 @@ from tests.e2e.world import APP, SITE, Project, Watch, containers, current, in_c
 @pytest.fixture
 def restored(project: Project, deployed: Watch) -> Iterator[Project]:
     """The checkout, put back and deployed again afterwards when the test changed it."""
-    saved = {path: path.read_bytes() for path in [project.env_file, *(project.root / "files").rglob("*")] if path.is_file()}
+    saved = {
+        path: path.read_bytes() for path in [project.env_file, *(project.root / "files").rglob("*")] if path.is_file()
+    }
     yield project
     changed = False
     for path in [project.env_file, *(project.root / "files").rglob("*")]:
@@ -58,7 +60,9 @@ def test_a_changed_nginx_file_is_reloaded_and_nothing_else_happens(restored: Pro
 
 
 def test_a_changed_dashboard_restarts_grafana_alone(restored: Project) -> None:
-    restored.edit("files/monitoring/grafana/dashboards/maicivy_overview.json", "Visitors now", "Visitors at this moment")
+    restored.edit(
+        "files/monitoring/grafana/dashboards/maicivy_overview.json", "Visitors now", "Visitors at this moment"
+    )
     assert planned(restored) == {"grafana": "restart"}
     before = containers()
     restored.fab("deploy", "-H", "lab", "--yes")

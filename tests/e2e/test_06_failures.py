@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.test_05_changes import visit
-from tests.e2e.world import APP, SITE, Project, Watch, containers, current, in_container, inside, touched, wait_until
+from tests.e2e.world import APP, SITE, Project, Watch, containers, current, inside, touched, wait_until
 
 
 @pytest.fixture
@@ -118,7 +118,11 @@ def test_a_full_disk_is_said_to_be_one_and_nothing_is_lost(settings: Project) ->
     # a small file system in its place that holds what is there and hardly more
     inside("mount", "-t", "tmpfs", "-o", "size=1200k,mode=700", "tmpfs", releases)
     try:
-        inside("sh", "-c", f"cp -a /opt/{APP}/releases.kept/{release} {releases}/ && head -c 2M /dev/zero > {releases}/fill || true")
+        inside(
+            "sh",
+            "-c",
+            f"cp -a /opt/{APP}/releases.kept/{release} {releases}/ && head -c 2M /dev/zero > {releases}/fill || true",
+        )
         settings.set(BACKEND_ENV_ROUND="disk full")
         done = settings.fab("deploy", "-H", "lab", "--yes", expect=12)
         assert "space" in done.stderr or "full" in done.stderr

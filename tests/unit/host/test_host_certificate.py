@@ -161,7 +161,7 @@ SAID = {
     "Domain: a.example\nDetail: 1.2.3.4: Invalid response from http://a.example/.well-known/acme-challenge/x: 404": (
         "a.example is answered by something other than this server"
     ),
-    "Error: urn:ietf:params:acme:error:rateLimited :: too many certificates (5), retry after 2026-11-23 10:00:00 UTC: x": (
+    "Error: urn:ietf:params:acme:error:rateLimited :: too many certificates, retry after 2026-11-23 10:00:00 UTC: x": (
         "the certificate authority limits how often it issues until 2026-11-23 10:00:00 UTC"
     ),
     "urn:ietf:params:acme:error:invalidContact :: contact email has forbidden domain": (

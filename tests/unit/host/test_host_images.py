@@ -55,7 +55,7 @@ def test_credentials_a_kill_left_behind_are_removed_by_the_next_pull(world: Worl
 @pytest.mark.parametrize(
     ("image", "said", "cause"),
     [
-        ("r.example/a:1", "Error response from daemon: unauthorized: authentication required", 
+        ("r.example/a:1", "Error response from daemon: unauthorized: authentication required",
          "r.example refuses the user or password"),
         ("r.example/a:1", 'Get "https://r.example/v2/": no basic auth credentials',
          "r.example wants a user and a password"),

@@ -1,6 +1,6 @@
 import json
 
-from tasks.core.settings_schema import BY_NAME
+from tasks.core.settings.schema import BY_NAME
 from tests.lab import build, catalogue
 
 

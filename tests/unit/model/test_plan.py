@@ -118,9 +118,7 @@ def test_a_first_deploy_creates_everything() -> None:
 
 def test_a_changed_file_reloads_the_service_that_can_and_touches_no_other() -> None:
     wanted = make(files={"nginx/nginx.conf": b"one\nthree\n"})
-    made = plan.compute(
-        *wanted, observed(), program=PROGRAM, contents={"nginx/nginx.conf": b"one\ntwo\n"}, now=NOW
-    )
+    made = plan.compute(*wanted, observed(), program=PROGRAM, contents={"nginx/nginx.conf": b"one\ntwo\n"}, now=NOW)
     assert actions(made) == {"nginx": "reload"}
     assert "-two" in made.files[0].diff
     assert "+three" in made.files[0].diff

@@ -12,7 +12,7 @@ from settings_samples import GOOD, WriteSettings, WriteText, single_quoted
 
 from tasks.core.errors import SettingsError
 from tasks.core.settings import load
-from tasks.core.settings_file import MAX_BYTES, MAX_LINES, parse
+from tasks.core.settings.file import MAX_BYTES, MAX_LINES, parse
 from tasks.model.dotenv import encode
 
 CANARY = "kQz7RwBv9XnTcJ4LmHs2YdGfAe8P"

@@ -14,9 +14,9 @@ from settings_samples import GOOD, WriteSettings
 from tasks import secrets
 from tasks.core.errors import ExitStatus, Refused, UsageError
 from tasks.core.project import ROOT
-from tasks.core.settings_file import parse
-from tasks.core.settings_reference import EXAMPLE
-from tasks.core.settings_schema import SCHEMA
+from tasks.core.settings.file import parse
+from tasks.core.settings.reference import EXAMPLE
+from tasks.core.settings.schema import SCHEMA
 from tasks.core.task import Report
 
 CONTEXT = Context()
@@ -28,7 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "project"
     (folder / "fabfile").mkdir(parents=True)
     shutil.copy(ROOT / EXAMPLE, folder)
-    monkeypatch.setattr(secrets, "project_root", lambda: folder)
+    monkeypatch.setattr("tasks.operations.secrets.project_root", lambda: folder)
     monkeypatch.chdir(folder)
     return folder
 

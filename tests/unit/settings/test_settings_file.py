@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.settings_file import MOST_PROBLEMS, UnreadableFile, parse, read
+from tasks.core.settings.file import MOST_PROBLEMS, UnreadableFile, parse, read
 
 BOM = b"\xef\xbb\xbf"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.core.settings_check import value_problem
-from tasks.core.settings_kinds import KINDS, image_version
-from tasks.core.settings_schema import BY_NAME, SCHEMA
+from tasks.core.settings.check import value_problem
+from tasks.core.settings.kinds import KINDS, image_version
+from tasks.core.settings.schema import BY_NAME, SCHEMA
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 ACCEPTED = {

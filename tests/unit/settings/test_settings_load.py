@@ -14,7 +14,7 @@ from tasks.core.command import Secret
 from tasks.core.errors import ExitStatus, SettingsError
 from tasks.core.project import ROOT
 from tasks.core.settings import SCHEMA, Settings, deploy_host, load
-from tasks.core.settings_check import project_root
+from tasks.core.settings.check import project_root
 
 
 def problems(path: Path) -> list[str]:

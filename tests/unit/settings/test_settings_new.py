@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core import settings_new
 from tasks.core.errors import ExitStatus, Refused, UsageError
 from tasks.core.project import ROOT
-from tasks.core.settings_check import inspect
-from tasks.core.settings_file import parse
-from tasks.core.settings_new import SECRET_LENGTH, create, fill, generate
-from tasks.core.settings_reference import EXAMPLE
+from tasks.core.settings import new as settings_new
+from tasks.core.settings.check import inspect
+from tasks.core.settings.file import parse
+from tasks.core.settings.new import SECRET_LENGTH, create, fill, generate
+from tasks.core.settings.reference import EXAMPLE
 
 GENERATED = ["POSTGRES_PASSWORD", "REDIS_PASSWORD", "GRAFANA_ADMIN_PASSWORD"]
 TEMPLATE = ROOT / EXAMPLE

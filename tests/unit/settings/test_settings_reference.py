@@ -6,17 +6,17 @@ import stat
 from pathlib import Path
 
 from tasks.core.project import ROOT
-from tasks.core.settings_file import parse
-from tasks.core.settings_reference import EXAMPLE, REFERENCE, WIDTH, example, reference, write
-from tasks.core.settings_schema import SCHEMA
+from tasks.core.settings.file import parse
+from tasks.core.settings.reference import EXAMPLE, REFERENCE, WIDTH, example, reference, write
+from tasks.core.settings.schema import SCHEMA
 
 
 def test_the_example_file_is_current() -> None:
-    assert (ROOT / EXAMPLE).read_text() == example(), "run python -m tasks.core.settings_reference"
+    assert (ROOT / EXAMPLE).read_text() == example(), "run python -m tasks.core.settings.reference"
 
 
 def test_the_reference_page_is_current() -> None:
-    assert (ROOT / REFERENCE).read_text() == reference(), "run python -m tasks.core.settings_reference"
+    assert (ROOT / REFERENCE).read_text() == reference(), "run python -m tasks.core.settings.reference"
 
 
 def test_the_example_parses_and_documents_every_setting_once_in_the_order_of_the_schema() -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tasks.core.errors import Refused, UsageError
 from tasks.core.settings import display_name
-from tasks.core.settings_check import value_problem
-from tasks.core.settings_file import UnreadableFile, parse, read
-from tasks.core.settings_schema import SCHEMA
+from tasks.core.settings.check import value_problem
+from tasks.core.settings.file import UnreadableFile, parse, read
+from tasks.core.settings.schema import SCHEMA
 
 SECRET_LENGTH = 40
 """Characters of 62 kinds, 238 bits. Letters and digits only: such a value needs no quoting wherever it goes."""

@@ -1,12 +1,12 @@
-"""The example file and the reference page, written from the schema: `python -m tasks.core.settings_reference`."""
+"""The example file and the reference page, written from the schema: `python -m tasks.core.settings.reference`."""
 
 from __future__ import annotations
 
 import textwrap
 from pathlib import Path
 
-from tasks.core.settings_kinds import KINDS
-from tasks.core.settings_schema import BACKEND_PREFIX, FRONTEND_PREFIX, PLACEHOLDER, SECTIONS, Setting
+from tasks.core.settings.kinds import KINDS
+from tasks.core.settings.schema import BACKEND_PREFIX, FRONTEND_PREFIX, PLACEHOLDER, SECTIONS, Setting
 
 EXAMPLE = ".env.production.example"
 REFERENCE = "docs/reference/settings.md"
@@ -20,7 +20,7 @@ One NAME=value per line. Quote a value that holds # or spaces: between single qu
 but \\' and \\\\ (a quote and a backslash); between double quotes \\n, \\r and \\t work too. $ is an ordinary \
 character everywhere: nothing is interpolated. Values reach the containers byte for byte.
 """
-_WRITTEN = "Written by `python -m tasks.core.settings_reference`: change the schema instead."
+_WRITTEN = "Written by `python -m tasks.core.settings.reference`: change the schema instead."
 _VARIABLES = (
     f"{BACKEND_PREFIX}NAME=value gives NAME to the backend's container, {FRONTEND_PREFIX}NAME=value to the frontend's. "
     "Any number of them; their values are treated as secrets."
@@ -99,4 +99,4 @@ def _code_free(text: str) -> str:
 
 
 if __name__ == "__main__":
-    write(Path(__file__).resolve().parents[2])
+    write(Path(__file__).resolve().parents[3])

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.core.settings_schema import BACKEND_PREFIX, BY_NAME, FRONTEND_PREFIX
+from tasks.core.settings.schema import BACKEND_PREFIX, BY_NAME, FRONTEND_PREFIX
 
 MAX_BYTES = 1 << 20
 """A settings file is a few kilobytes: what is bigger is another file."""

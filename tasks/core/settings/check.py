@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tasks.core.settings_file import Entry, Parsed, Problem, UnreadableFile, given_variable, parse, read
-from tasks.core.settings_kinds import KINDS, LONGEST
-from tasks.core.settings_schema import BACKEND_PREFIX, BY_NAME, FRONTEND_PREFIX, SCHEMA, Setting
+from tasks.core.settings.file import Entry, Parsed, Problem, UnreadableFile, given_variable, parse, read
+from tasks.core.settings.kinds import KINDS, LONGEST
+from tasks.core.settings.schema import BACKEND_PREFIX, BY_NAME, FRONTEND_PREFIX, SCHEMA, Setting
 from tasks.model.dotenv import MAX_VALUE_BYTES
 
 _MARKER = re.compile(

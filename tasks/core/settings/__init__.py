@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tasks.core.command import Secret
 from tasks.core.errors import SettingsError
-from tasks.core.settings_check import file_of, inspect, project_root, value_problem
-from tasks.core.settings_file import UnreadableFile, given_variable, parse, read
-from tasks.core.settings_schema import BACKEND_PREFIX, BY_NAME, FRONTEND_PREFIX, SCHEMA, Setting
-from tasks.core.settings_type import Settings
+from tasks.core.settings.check import file_of, inspect, project_root, value_problem
+from tasks.core.settings.file import UnreadableFile, given_variable, parse, read
+from tasks.core.settings.schema import BACKEND_PREFIX, BY_NAME, FRONTEND_PREFIX, SCHEMA, Setting
+from tasks.core.settings.typed import Settings
 
 __all__ = ["SCHEMA", "Setting", "Settings", "deploy_host", "display_name", "load"]
 

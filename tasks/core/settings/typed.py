@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.core.command import Secret
-from tasks.core.settings_kinds import image_version
+from tasks.core.settings.kinds import image_version
 from tasks.model import urls
 
 BACKEND_PORT = 8080

@@ -1,0 +1,1 @@
+"""The procedures behind the verbs. Imported only when a task runs, so that `fab --list` is quick."""

@@ -1,0 +1,137 @@
+"""`fab setup`: from a bare Debian or Ubuntu server, as root or a sudo user, to one that can be deployed to."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.core import events, project
+from tasks.core.command import Command
+from tasks.core.errors import HostFailed, Refused
+from tasks.core.observe import observe
+from tasks.core.session import Session
+from tasks.core.task import Report
+from tasks.model import program
+from tasks.model.facts import Facts
+from tasks.model.provision.preflight import SUPPORTED
+from tasks.model.setup import Step, Wanted, plan, remarks
+
+if TYPE_CHECKING:
+    from tasks.core.settings import Settings
+
+_DIRECT = 1800.0  # seconds for a step without the host program: python3 over a slow line, after somebody else's apt
+
+
+def setup(s: Session, *, yes: bool, dry_run: bool) -> Report:
+    """Observe, plan, ask unless `yes`, perform, and observe again: nothing may be left.
+
+    Raises Refused when the host cannot be made ready or the answer is no, HostFailed when a step failed.
+    """
+    from tasks.core.settings import load
+
+    settings = load(s.settings_file)
+    bytes_of_program = program.build(settings.app_name)
+    wanted = _wanted(settings, program.digest(bytes_of_program))
+    facts = _wait(s, settings, observe(s, settings))
+    steps, notes = plan(facts, wanted), remarks(facts, wanted)
+    _show(s, facts, steps, notes)
+    document = {
+        "host": s.name,
+        "system": facts.os,
+        "steps": [{"name": step.name, "why": step.why} for step in steps],
+        "notes": notes,
+        "changed": bool(steps) and not dry_run,
+    }
+    if not steps:
+        return Report(document, f"nothing to do: {s.name} is ready for fab deploy")
+    if dry_run:
+        return Report(document, f"{_count(steps)} to do, nothing was changed")
+    if not yes and not s.out.confirm(f"Do {'this' if len(steps) == 1 else f'these {len(steps)} steps'} on {s.name}?"):
+        raise Refused("not confirmed, nothing was changed", hint="repeat with --yes to do it unasked")
+    _perform(s, settings.app_name, steps, bytes_of_program)
+    _verify(s, settings, wanted)
+    return Report(document, f"done: {s.name} is ready for fab deploy ({_count(steps)})")
+
+
+def _wanted(settings: Settings, digest: str) -> Wanted:
+    return Wanted(
+        app=settings.app_name,
+        deploy_user=settings.deploy_user,
+        docker_source=settings.docker_source,
+        program=digest,
+        public_key=_public_key(settings.deploy_public_key_file),
+    )
+
+
+def _public_key(path: Path) -> str | None:
+    """The text of DEPLOY_PUBLIC_KEY_FILE; None when it is the default, and the user has no key there.
+
+    Raises Refused for a file that was asked for and cannot be read.
+    """
+    from tasks.core.settings.schema import BY_NAME
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        default = BY_NAME["DEPLOY_PUBLIC_KEY_FILE"].default or ""
+        if isinstance(error, FileNotFoundError) and path == Path(default).expanduser():
+            return None
+        raise Refused(f"DEPLOY_PUBLIC_KEY_FILE cannot be read: {path}", hint="name a file ending in .pub") from error
+
+
+def _wait(s: Session, settings: Settings, facts: Facts) -> Facts:
+    """Watch what is running on the host to its end, such as a setup whose connection broke, then look again."""
+    busy = (facts.status or {}).get("busy")
+    if not busy:
+        return facts
+    s.out.step(f"{busy.get('what', 'another command')} by {busy.get('who', 'somebody')} is still running, watching it")
+    try:
+        events.follow(s, Command(_program(settings.app_name), "attach"), again=f"fab setup -H {s.name}")
+    except HostFailed as error:
+        s.out.warn(f"it failed: {error.cause}")  # what it left undone is in our plan
+    return observe(s, settings)
+
+
+def _show(s: Session, facts: Facts, steps: list[Step], notes: list[str]) -> None:
+    s.out.info(f"{SUPPORTED[facts.os]} on {facts.arch}, logged in as {s.user}")
+    for note in notes:
+        s.out.warn(note)
+    width = max((len(step.name) for step in steps), default=0)
+    for step in steps:
+        s.out.info(f"  {step.name:{width}}  {step.why}")
+
+
+def _perform(s: Session, app: str, steps: list[Step], bytes_of_program: bytes) -> None:
+    """Do the first steps ourselves, then hand the others to the host program, which needs us no more."""
+    for step in steps:
+        if step.via == "converge":
+            continue
+        s.out.step(f"{step.name} ({step.why})")
+        stdin = bytes_of_program if step.via == "push" else step.script.encode()
+        command = Command.shell(step.script) if step.via == "push" else Command("sh", "-s")
+        command = command.labelled(f"the step {step.name}")
+        s.lines(command, lambda line: s.out.info(f"    {line}"), stdin=stdin, root=True, deadline=_DIRECT)
+    scripts = [{"name": step.name, "script": step.script} for step in steps if step.via == "converge"]
+    if scripts:
+        command = Command(_program(app), "converge", "--by", project.operator())
+        events.follow(
+            s, command, stdin=dumps({"kind": "setup", "steps": scripts}).encode(), again=f"fab setup -H {s.name}"
+        )
+
+
+def _verify(s: Session, settings: Settings, wanted: Wanted) -> None:
+    left = plan(observe(s, settings), wanted)
+    if left:
+        what = "; ".join(f"{step.name} ({step.why})" for step in left)
+        raise HostFailed(
+            f"every step ended well, but not everything holds: {what}", hint="fab setup --dry-run shows what is left"
+        )
+
+
+def _program(app: str) -> str:
+    return f"/usr/local/bin/{app}"
+
+
+def _count(steps: list[Step]) -> str:
+    return f"{len(steps)} step{'s' if len(steps) != 1 else ''}"
