@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.core.errors import ExitStatus, InfraError
+from tasks.core.errors import ExitStatus, InfraError, UsageError
 from tasks.core.task import Report, local_task
 
 
@@ -43,11 +43,13 @@ def status(c: Any, json: bool = False) -> Report:
 
 
 @local_task(help={"number": "The server every name shall point at: 1 for lab, 2 for lab2."})
-def dns(c: Any, number: int) -> None:
-    """Point the names of the lab's DNS, which the ACME authority asks, at another server."""
+def dns(c: Any, number: str) -> None:
+    """Point the names of the lab's DNS, which the ACME authority asks, at another server: `fab lab.dns 2`."""
     from tests.lab import up as lab
 
-    _try(lambda: lab.dns(number))
+    if not number.isdecimal():
+        raise UsageError(f"{number!r} is not a server's number", hint="fab lab.dns 1")
+    _try(lambda: lab.dns(int(number)))
 
 
 def _try(step: Any) -> Any:

@@ -12,6 +12,7 @@ import paramiko
 from paramiko.agent import AgentSSH
 
 from tasks.core.command import Secret
+from tasks.core.errors import Unreachable
 from tasks.core.sshconfig import Hop
 
 # Without a handler of its own paramiko's errors reach stderr with a traceback each; ours say it in one line.
@@ -48,12 +49,27 @@ class KeyLogin:
                 if "publickey" not in error.allowed_types:
                     break
             except paramiko.SSHException as error:
+                self._raise_if_silent(error)
                 self.notes.append(f"{name}: {_reason(error)}")
         if self.credentials.password and transport.is_active():
             self.tried += 1
-            transport.auth_password(self.hop.user, self.credentials.password.reveal())
-            return
+            try:
+                transport.auth_password(self.hop.user, self.credentials.password.reveal())
+                return
+            except paramiko.SSHException as error:
+                self._raise_if_silent(error)
+                raise
         raise paramiko.AuthenticationException("nothing was accepted")
+
+    def _raise_if_silent(self, error: paramiko.SSHException) -> None:
+        """A host that does not answer has not refused: paramiko has one exception for both."""
+        if _reason(error) == "authentication timeout":
+            where = f"{self.hop.address}:{self.hop.port}"
+            raise Unreachable(
+                f"{where} stopped answering during the login",
+                host=self.hop.alias,
+                hint="is the host overloaded or frozen?",
+            ) from error
 
     def keys(self) -> Iterator[tuple[str, paramiko.PKey]]:
         """(name, key) in order: identity files, by the agent where it holds them, then the agent's other keys."""

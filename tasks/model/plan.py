@@ -178,12 +178,9 @@ def _services(
         if reasons:
             yield ServiceChange(name, "recreate", tuple(reasons))
             continue
-        restart = [f"{path} changed" for path in sorted(changed) if _below(path, entry["secrets"])]
-        config = [f"{path} changed" for path in sorted(changed) if _below(path, entry["config"])]
-        if restart or (config and not entry["reload"]):
-            yield ServiceChange(name, "restart", tuple(restart + config))
-        elif config:
-            yield ServiceChange(name, "reload", tuple(config))
+        mounted = [*entry["config"], *entry["secrets"]]
+        if read := [f"{path} changed" for path in sorted(changed) if _below(path, mounted)]:
+            yield ServiceChange(name, "reload" if entry["reload"] else "restart", tuple(read))
         elif container["state"] != "running":
             yield ServiceChange(name, "start", (f"it is {container['state']}",))
     for name in sorted(containers.keys() - manifest["services"].keys()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING
 
@@ -67,25 +66,16 @@ def _redirect(answer: Answer, site: str) -> model.Check:
 
 def _served(name: str, answer: Answer) -> model.Check:
     detail = answer.error or str(answer.status)
-    if answer.status >= 500 and answer.body:
-        detail += f": {_reason(answer.body)}"
+    if answer.status >= 500 and (reason := _reason(answer.body)):
+        detail += f": {reason}"
     if version := answer.headers.get("x-app-version"):
         detail += f", version {version}"
     return model.Check(name, answer.status == 200, detail)
 
 
 def _reason(body: str) -> str:
-    """What a health page says is down: its JSON's entries that are not well, else its first line."""
-    try:
-        document = json.loads(body)
-    except ValueError:
-        return " ".join(body.split())[:120]
-    if isinstance(document, dict):
-        nested = document.get("checks")
-        nested = nested if isinstance(nested, dict) else document
-        bad = [f"{key}: {value}" for key, value in nested.items() if str(value).lower() not in ("ok", "up", "true")]
-        return "; ".join(bad)[:200]
-    return " ".join(body.split())[:120]
+    """What the body of an error says, in one line; a page of HTML says nothing."""
+    return "" if body.lstrip().startswith("<") else " ".join(body.split())[:160]
 
 
 def _hidden(answer: Answer) -> model.Check:

@@ -66,7 +66,11 @@ def test_releases_and_their_secrets_are_roots_alone(deployed: Watch) -> None:
 
 
 def test_every_container_is_confined(deployed: Watch) -> None:
-    template = "{{.Name}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.Config.User}} {{.HostConfig.PidsLimit}} {{.HostConfig.Memory}}"
+    fields = (
+        ".Name .HostConfig.ReadonlyRootfs .HostConfig.CapDrop .HostConfig.SecurityOpt "
+        ".Config.User .HostConfig.PidsLimit .HostConfig.Memory"
+    )
+    template = " ".join("{{" + field + "}}" for field in fields.split())
     lines = inside("sh", "-c", f"docker ps -q | xargs docker inspect --format '{template}'").splitlines()
     assert len(lines) == len(SERVICES)
     for line in lines:

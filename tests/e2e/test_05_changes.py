@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.world import APP, SITE, Project, Watch, containers, current, in_container, inside, touched, wait_until
+from tests.e2e.world import (
+    APP,
+    AWKWARD,
+    SITE,
+    Project,
+    Watch,
+    containers,
+    current,
+    in_container,
+    inside,
+    touched,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -77,6 +89,16 @@ def test_a_changed_variable_recreates_its_service_alone_and_shows_no_value(resto
     assert touched(before) == {"backend": "recreated"}
     assert "environment: CLAUDE_API_KEY" in done.stdout
     assert "0987654321" not in done.stdout + done.stderr
+
+
+def test_a_new_database_password_is_set_in_the_database_without_stopping_it(restored: Project) -> None:
+    restored.set(POSTGRES_PASSWORD="another pg password: " + AWKWARD)
+    assert planned(restored) == {"postgres": "reload", "backend": "recreate"}
+    before = containers()
+    restored.fab("deploy", "-H", "lab", "--yes")
+    assert touched(before) == {"backend": "recreated"}
+    answer = wait_until("deep health", lambda: visit(f"https://{SITE}/health/deep").status == 200, seconds=15)
+    assert answer
 
 
 def test_another_version_recreates_the_application_alone_and_is_served(restored: Project) -> None:

@@ -116,7 +116,7 @@ def _program(built: str) -> str:
             docker("cp", f"{name}:{STAND_IN_FILE}", str(target), check=False)
             return target.read_text().strip() if target.exists() else "unknown"
     finally:
-        docker("rm", name)
+        docker("rm", "--volumes", name)
 
 
 def _run_build(image: Image, arguments: list[str]) -> None:

@@ -14,9 +14,9 @@ APP = HERE / "app"
 
 # The setting that names it in .env -> the official reference. The stand-ins answer to exactly these.
 OFFICIAL = {
-    "POSTGRES_IMAGE": "postgres:17.6",
+    "POSTGRES_IMAGE": "postgres:17.12",
     "REDIS_IMAGE": "redis:8.0.5",
-    "NGINX_IMAGE": "nginx:1.30.4",
+    "NGINX_IMAGE": "nginx:1.30.6",
     "PROMETHEUS_IMAGE": "prom/prometheus:v3.5.3",
     "GRAFANA_IMAGE": "grafana/grafana:13.2.3",
     "NODE_EXPORTER_IMAGE": "prom/node-exporter:v1.11.1",

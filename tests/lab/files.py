@@ -43,8 +43,8 @@ def key() -> str:
     return KEY.with_suffix(".pub").read_text().strip()
 
 
-def admit(number: int) -> list[str]:
-    """Let the key into host `number` as admin and root; return the host's own public keys, read inside of it."""
+def admit(number: int, key: str) -> list[str]:
+    """Let `key` into host `number` as admin and root; return the host's own public keys, read inside of it."""
     script = """
         read -r key
         for home in /root /home/admin; do
@@ -53,7 +53,7 @@ def admit(number: int) -> list[str]:
             chown --reference="$home" "$home/.ssh/authorized_keys"
         done
         cut -d' ' -f1,2 /etc/ssh/ssh_host_*_key.pub"""
-    return docker("exec", "-i", container(number), "sh", "-c", script, stdin=f"{key()}\n".encode()).splitlines()
+    return docker("exec", "-i", container(number), "sh", "-c", script, stdin=f"{key}\n".encode()).splitlines()
 
 
 def trust(number: int, authority: str) -> None:
@@ -120,8 +120,8 @@ def authorities() -> str:
 
 
 def remove() -> None:
-    """Remove everything below .lab/ but the caches, the lock, and the log of an engine that still writes to it."""
-    keep = {CACHE.name, "dockerd.log", "lock"}
+    """Remove everything below .lab/ but the caches and the log of an engine that still writes to it."""
+    keep = {CACHE.name, "dockerd.log"}
     for path in STATE.iterdir() if STATE.exists() else ():
         if path.name not in keep:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

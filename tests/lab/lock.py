@@ -6,15 +6,17 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .names import STATE
+from .names import CACHE
 from .say import say
+
+FILE = "lock"
 
 
 @contextmanager
 def alone() -> Iterator[None]:
     """Hold the lab's lock; wait, saying so, while another process has it. The kernel releases it with the process."""
-    STATE.mkdir(exist_ok=True)
-    with (STATE / "lock").open("w") as file:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -25,13 +26,14 @@ def _up(hosts: int, fresh: bool) -> None:
     engine.ensure()
     build.ensure()
     settings = files.settings()
+    key = files.key()
     numbers = world.ensure(hosts, fresh)
     with ThreadPoolExecutor(4) as pool:
         publishing = pool.submit(publish.ensure)
         password = pool.submit(files.registry_password, settings["REGISTRY_PASSWORD"])
         authority = files.authorities()
         list(pool.map(lambda number: files.trust(number, authority), numbers))
-        keys = dict(zip(numbers, pool.map(files.admit, numbers), strict=True))
+        keys = dict(zip(numbers, pool.map(lambda number: files.admit(number, key), numbers), strict=True))
         for task in (publishing, password):
             task.result()
     files.write(files.KNOWN_HOSTS, files.known_hosts(keys))
@@ -59,16 +61,12 @@ def down(with_images: bool = False) -> None:
 
 
 def _empty_cache() -> None:
-    """The registry's storage belongs to root; a user who is not root lets a container remove it."""
-    import shutil
-
-    try:
-        shutil.rmtree(CACHE, ignore_errors=False)
-    except FileNotFoundError:
-        return
-    except PermissionError:
-        docker("run", "--rm", "-v", f"{CACHE}:/cache", "lab/base-trixie", "sh", "-c", "rm -rf /cache/*")
-        shutil.rmtree(CACHE, ignore_errors=True)
+    """Remove what is kept between two labs. The registry's storage is root's: another user lets a container do it."""
+    for path in [p for p in CACHE.iterdir() if p.name != lock.FILE]:
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except PermissionError:
+            docker("run", "--rm", "-v", f"{CACHE}:/cache", "lab/base-trixie", "rm", "-rf", f"/cache/{path.name}")
 
 
 def status() -> dict[str, Any]:

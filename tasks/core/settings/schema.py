@@ -141,11 +141,11 @@ SECTIONS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             _default(
                 "POSTGRES_IMAGE",
                 "image",
-                "postgres:17.6",
+                "postgres:17.12",
                 "The database. Another major version needs a dump and a restore.",
             ),
             _default("REDIS_IMAGE", "image", "redis:8.0.5", "Cache and sessions."),
-            _default("NGINX_IMAGE", "image", "nginx:1.30.4", "The reverse proxy."),
+            _default("NGINX_IMAGE", "image", "nginx:1.30.6", "The reverse proxy."),
             _default("PROMETHEUS_IMAGE", "image", "prom/prometheus:v3.5.3", "The metrics database."),
             _default("GRAFANA_IMAGE", "image", "grafana/grafana:13.2.3", "The dashboards."),
             _default("NODE_EXPORTER_IMAGE", "image", "prom/node-exporter:v1.11.1", "The server's own metrics."),

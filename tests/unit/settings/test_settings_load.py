@@ -41,7 +41,7 @@ def test_an_optional_setting_that_is_not_given_is_none(write_settings: WriteSett
 
 
 def test_an_empty_value_means_the_default(write_settings: WriteSettings) -> None:
-    assert load(write_settings(RELEASES_KEEP="", POSTGRES_IMAGE="")).postgres_image == "postgres:17.6"
+    assert load(write_settings(RELEASES_KEEP="", POSTGRES_IMAGE="")).postgres_image == "postgres:17.12"
 
 
 def test_every_setting_is_an_attribute_in_lower_case() -> None:

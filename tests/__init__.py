@@ -1,0 +1,1 @@
+"""Everything that shows the toolkit to be true; the lab and the benchmarks live here too."""
