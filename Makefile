@@ -27,7 +27,7 @@ bench: venv
 	$(PY) -m tests.bench
 
 docs: venv
-	$(PY) -m tasks.model.reference
+	$(PY) -m tasks.core.settings.reference
 
 venv:
 	@.ci/bootstrap

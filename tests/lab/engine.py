@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from .names import STATE
 from .say import say, timed
 
 ADVICE = "install Docker (https://docs.docker.com/engine/install/) and let your user reach it, then `fab lab.up` again"
+
+_ONE_APT = threading.Lock()
 
 
 def ensure() -> None:
@@ -23,7 +26,8 @@ def ensure() -> None:
     if shutil.which("docker") is None or shutil.which("dockerd") is None:
         if not may_install:
             raise LabError(f"no Docker engine on this machine. Next: {ADVICE}")
-        with timed("installed docker.io from Debian, because there is no Docker engine here"):
+        say("there is no Docker engine here: installing docker.io from Debian")
+        with timed("installed docker.io"):
             _apt_install("docker.io", "iptables")
     if not answers():
         if not may_install:
@@ -47,7 +51,8 @@ def _apt_install(*packages: str) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (
         ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
+        # a fresh machine may be installing its own updates
+        ["apt-get", "install", "-o", "DPkg::Lock::Timeout=300", "-y", "-qq", "--no-install-recommends", *packages],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode != 0:
@@ -56,11 +61,18 @@ def _apt_install(*packages: str) -> None:
 
 
 def install_tool(package: str) -> None:
-    """Install one Debian package on this workstation, saying so. Raises LabError where that is not ours to do."""
+    """Install the Debian package of this program on the workstation, after saying so.
+
+    Raises LabError where that is not ours to do.
+    """
     if os.geteuid() != 0 or not Path("/etc/debian_version").exists():
         raise LabError(f"{package} is missing. Next: install it, or set LAB_BASE=registry to build from debian:trixie")
-    with timed(f"installed {package} from Debian"):
-        _apt_install(package)
+    with _ONE_APT:  # images are built side by side, and apt is alone or not at all
+        if shutil.which(package) is not None:
+            return
+        say(f"{package} is missing here: installing it from Debian")
+        with timed(f"installed {package}"):
+            _apt_install(package)
 
 
 def _start(seconds: float = 60) -> None:

@@ -19,7 +19,6 @@ def values(kept: dict[str, str]) -> dict[str, str]:
         "APP_NAME": "maicivy",
         "SITE_DOMAIN": names.SITE_DOMAIN,
         "GRAFANA_DOMAIN": names.GRAFANA_DOMAIN,
-        "PUBLIC_ADDRESS": names.address(1),
         "DEPLOY_HOST": names.alias(1),
         "DEPLOY_USER": "deploy",
         "DEPLOY_PUBLIC_KEY_FILE": ".lab/id_ed25519.pub",

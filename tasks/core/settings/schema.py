@@ -75,7 +75,7 @@ SECTIONS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             _optional(
                 "PUBLIC_ADDRESS",
                 "ip address",
-                "The address DNS must hold, when it is not the one SSH connects to (NAT, a floating address).",
+                "Checks from outside connect to this address instead of asking DNS, for the time before DNS is switched.",
             ),
         ),
     ),
