@@ -75,7 +75,7 @@ SECTIONS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             _optional(
                 "PUBLIC_ADDRESS",
                 "ip address",
-                "Checks from outside connect to this address instead of asking DNS, for the time before DNS is switched.",
+                "Checks from outside connect to this address instead of asking DNS: for before DNS is switched.",
             ),
         ),
     ),

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from tasks.core import settings
-from tests.lab import env, files, names
+from tests.lab import env, files
 
 
 def test_the_first_time_every_secret_is_made_and_they_differ() -> None:
@@ -36,6 +36,7 @@ def test_the_toolkit_takes_the_lab_s_settings_file_as_it_is(tmp_path: Path) -> N
     path = tmp_path / ".lab" / "env"
     files.write(path, env.render(env.values({})), 0o600)
     loaded = settings.load(path)
+    assert loaded.site_domain == "maicivy.lab.test"
     assert loaded.registry == "lab-registry:5001"
 
 
