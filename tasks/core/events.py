@@ -105,7 +105,7 @@ def follow(
         stdin: what it reads.
         deadline: seconds until it is stopped; None for no limit.
         secrets: values to mask in whatever it says.
-        again: what to type when the connection breaks, while the work goes on over there.
+        again: what to type when the connection breaks or the user does, while the work goes on over there.
     Raises:
         As `verdict`, and ConnectionLost with `again` as its hint.
     """
@@ -115,6 +115,10 @@ def follow(
         result = s.lines(
             command, renderer.feed, stdin=stdin, root=True, deadline=deadline, check=False, secrets=secrets
         )
+    except KeyboardInterrupt:
+        if again:
+            s.out.warn(f"interrupted here; what {s.name} has begun it finishes or undoes by itself. Next: {again}")
+        raise
     except ConnectionLost as error:
         if renderer.final is None:
             raise ConnectionLost(

@@ -95,6 +95,13 @@ def test_the_databases_cannot_be_reached_by_the_frontend_and_have_no_way_out(dep
     assert inside("docker", "network", "inspect", "-f", "{{.Internal}}", f"{APP}_data").strip() == "true"
 
 
+def test_compose_accepts_the_file_as_it_lies_on_the_host_and_lists_exactly_the_services(deployed: Watch) -> None:
+    release = f"/opt/{APP}/releases/{current()}"
+    words = ["docker", "compose", "--project-directory", release, "-f", f"{release}/docker-compose.prod.yml"]
+    listed = inside(*words, "--env-file", f"{release}/env", "config", "--services").split()
+    assert set(listed) == SERVICES
+
+
 def test_prometheus_scrapes_every_target(deployed: Watch) -> None:
     from tests.e2e.world import wait_until
 

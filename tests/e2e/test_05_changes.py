@@ -101,6 +101,19 @@ def test_a_new_database_password_is_set_in_the_database_without_stopping_it(rest
     assert answer
 
 
+def test_no_secret_is_in_the_arguments_of_any_process_during_any_task(
+    restored: Project, secret_values: list[str]
+) -> None:
+    another = "a-changed-secret-0123456789abcdef"
+    with Watch([*secret_values, another]) as watch:
+        restored.set(OPENAI_API_KEY=another, REDIS_PASSWORD=another)
+        for words in (["plan"], ["deploy", "--yes"], ["health"], ["setup"]):
+            restored.fab(words[0], "-H", "lab", *words[1:])
+        restored.fab("secrets.check", "--path", ".lab/env")
+    assert watch.sweeps > 100
+    assert watch.seen == set()
+
+
 def test_another_version_recreates_the_application_alone_and_is_served(restored: Project) -> None:
     for name in ("BACKEND_IMAGE", "FRONTEND_IMAGE"):
         image = f"lab-registry:5001/maicivy/{name.split('_')[0].lower()}"
