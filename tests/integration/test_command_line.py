@@ -102,7 +102,8 @@ class Project:
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            self.command(*arguments),
+            # a test run in the background of a script has SIGINT ignored, and would hand that on
+            ["env", "--default-signal=INT", *self.command(*arguments)],
             cwd=self.desk.root,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
