@@ -132,6 +132,8 @@ def start_up() -> float:
 
 def main() -> int:
     """Measure everything, interleaved, and print a table of medians."""
+    if not (names.STATE / "ssh_config").is_file():
+        raise SystemExit("the lab is not up. Next: make demo")
     results: dict[tuple[str, float], list[Cost]] = {}
     for _ in range(ROUNDS):
         for name, body in CASES:
