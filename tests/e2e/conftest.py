@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.world import AWKWARD, FAB, ROOT, Project, Watch
+from tests.lab import engine
 
 # what the application gets from the first deploy on: a value that survives this survives any
 SECRETS = {
@@ -39,6 +40,7 @@ def lab() -> None:
     """
     if os.environ.get("LAB_REUSE"):
         return
+    engine.ensure()  # `lab.down` asks the engine what there is, and does not start one for that
     for words in (["lab.down"], ["lab.up"]):
         done = subprocess.run([FAB, *words], cwd=ROOT, capture_output=True, text=True, timeout=3000, check=False)
         print(done.stdout)
