@@ -134,6 +134,8 @@ def _reason(error: BaseException) -> str:
         seen = inner
     if isinstance(seen, ssl.SSLCertVerificationError):
         return f"certificate refused: {seen.verify_message}"
+    if type(seen).__name__ == "CertificateError":  # urllib3's own: the names do not match
+        return f"certificate refused: {seen}"
     if isinstance(seen, TimeoutError):
         return "no answer in time"
     if isinstance(seen, OSError) and seen.strerror:

@@ -55,7 +55,8 @@ def deploy(s: Session, *, yes: bool) -> Report:
     """
     prepared = _prepare(s)
     if prepared.plan.is_empty:
-        return Report(data=prepared.plan.to_json(), text=planning.describe(prepared.plan, s.name))
+        data: dict[str, object] = {"release": prepared.plan.previous, "plan": prepared.plan.to_json(), "checks": []}
+        return Report(data=data, text=planning.describe(prepared.plan, s.name))
     s.out.info(planning.describe(prepared.plan, s.name))
     if not yes and not s.out.confirm(f"Deploy {prepared.plan.release} to {s.name}?"):
         raise Refused("not confirmed, nothing was changed", host=s.name)
