@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from host.releases import Release
 
 _SERVICE = "com.docker.compose.service"
 _HASH = "com.docker.compose.config-hash"
+_HALF_MADE = re.compile(r"[0-9a-f]{12}_(?P<name>.+)")  # the name a container has until its predecessor is gone
 _QUERY = 60.0  # seconds: a loaded host is slow, a dead engine never answers
 
 
@@ -104,6 +106,31 @@ def containers(config: Config) -> list[Container]:
         if done.status == 0:
             return sorted((_container(raw) for raw in json.loads(done.stdout)), key=lambda c: (c.service, c.name))
     raise Failure(f"docker inspect failed: {done.last_line}", hint="look at: docker ps -a")
+
+
+def mending(found: list[Container]) -> list[list[str]]:
+    """The commands that tidy up after a Compose that was killed while it replaced a container.
+
+    It makes the new one under the old one's id and name, removes the old one, and renames the new one. What stands
+    in its way the next time is taken away while the old one is there, and gets its name when that is gone.
+    """
+    names = {item.name for item in found}
+    commands = []
+    for item in found:
+        match = _HALF_MADE.fullmatch(item.name)
+        if match:
+            there = match["name"] in names
+            commands.append(["docker", "rm", "-f", item.id] if there else ["docker", "rename", item.id, match["name"]])
+            names.add(match["name"])
+    return commands
+
+
+def mend(config: Config) -> int:
+    """Tidy up after a Compose that was killed; returns how many containers that concerned."""
+    commands = mending(containers(config))
+    for command in commands:
+        run(command, deadline=_QUERY)
+    return len(commands)
 
 
 def _container(raw: dict[str, Any]) -> Container:

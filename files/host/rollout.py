@@ -33,6 +33,10 @@ def roll(config: Config, release: Release, journal: Journal, *, recreate: bool =
     Without `recreate` containers stay as they were made, whatever their definition says now.
     """
     manifest = release.manifest
+    if mended := compose.mend(config):
+        journal.emit(
+            "output", "containers", "running", f"{mended} half-made containers of an earlier attempt tidied up"
+        )
     with journal.step("live", "writing the configuration") as step:
         sync(config, release, step)
     found = compose.containers(config)  # after the files: whatever starts from here on has read them

@@ -99,6 +99,19 @@ def test_a_host_program_killed_at_work_leaves_the_stack_running_and_the_next_dep
     assert settings.json("health", "-H", "lab")["ok"] is True
 
 
+def test_what_a_killed_compose_left_half_made_does_not_stand_in_the_way(settings: Project) -> None:
+    """Compose makes the new container as <old id>_<name>; killed then, it can never again make one of that name."""
+    old = containers()["backend"][0]
+    labels = {"project": APP, "service": "backend", "oneoff": "False", "container-number": "1"}
+    flags = [word for key, value in labels.items() for word in ("--label", f"com.docker.compose.{key}={value}")]
+    image = inside("docker", "inspect", "-f", "{{.Config.Image}}", old).strip()
+    inside("docker", "create", "--name", f"{old[:12]}_{APP}-backend-1", *flags, image)
+    settings.set(BACKEND_ENV_ROUND="after a killed Compose")
+    settings.fab("deploy", "-H", "lab", "--yes")
+    assert "_" not in inside("docker", "ps", "-a", "--format", "{{.Names}}")
+    assert settings.json("health", "-H", "lab")["ok"] is True
+
+
 def test_two_deploys_at_once_do_not_run_into_each_other(settings: Project) -> None:
     settings.set(BACKEND_ENV_ROUND="first of two")
     first = settings.start("deploy", "-H", "lab", "--yes")
