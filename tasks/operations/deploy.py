@@ -154,7 +154,7 @@ def _apply(s: Session, prepared: _Prepared) -> None:
 
 
 def _verify(s: Session, prepared: _Prepared) -> Report:
-    """Look at the site as a visitor does, and once more at the plan: both must be satisfied."""
+    """Look at the site as a visitor does. That every container is well, the host has seen to itself."""
     s.out.step("verify: looking at the site from outside")
     end = time.monotonic() + _SETTLE
     while True:
