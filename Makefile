@@ -7,8 +7,10 @@ PY := .venv/bin/python
 demo: venv
 	$(PY) -m tests.demo
 
+# First what needs no lab, on all processors, then the lab alone on the machine: its tests look at times.
 test: venv-tests lint
-	$(PY) -m pytest
+	$(PY) -m pytest -m "not e2e" -n auto --dist loadfile
+	$(PY) -m pytest -m e2e
 
 check: venv-tests lint unit
 
@@ -18,7 +20,7 @@ lint: venv
 	.venv/bin/mypy
 
 unit: venv-tests
-	$(PY) -m pytest -m "not e2e"
+	$(PY) -m pytest -m "not e2e" -n auto --dist loadfile
 
 e2e: venv-tests
 	$(PY) -m pytest -m e2e

@@ -9,12 +9,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from invoke.collection import Collection
 
-from tasks import deploy, health, lab, secrets, setup, trust
+from tasks import audit, deploy, health, images, lab, secrets, setup, trust
 from tasks.core.executor import install
 
 install()
 
-ns = Collection(setup.setup, deploy.plan, deploy.deploy, health.health, trust.trust)
+ns = Collection(
+    *(setup.setup, deploy.plan, deploy.deploy, deploy.rollback, deploy.releases),
+    *(health.health, audit.audit, trust.trust),
+)
+ns.add_collection(Collection.from_module(images, name="images"))
 ns.add_collection(Collection.from_module(secrets, name="secrets"))
 ns.add_collection(Collection.from_module(lab, name="lab"))
 # tasks never read the terminal or a pipe by accident

@@ -7,8 +7,8 @@ from invoke.context import Context
 from tasks.core.task import Report, local_task
 
 
-@local_task(help={"path": "the file to write; default .env, or .env.NAME when INFRA_ENV=NAME"})
-def init(_c: Context, path: str = "") -> Report:
+@local_task(help={"path": "the file to write; default .env", "env": "write .env.NAME instead; default INFRA_ENV"})
+def init(_c: Context, path: str = "", env: str = "") -> Report:
     """Write .env from .env.production.example, with strong generated passwords.
 
     The file is readable by you alone and never written over another one. Says which passwords were generated and what
@@ -16,7 +16,7 @@ def init(_c: Context, path: str = "") -> Report:
     """
     from tasks.operations import secrets as operation
 
-    return operation.init(path)
+    return operation.init(path, env)
 
 
 @local_task(

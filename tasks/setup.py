@@ -10,11 +10,12 @@ from tasks.core.task import Report, host_task
     help={
         "yes": "Do it without asking.",
         "dry-run": "Show what would be done and change nothing.",
+        "wait": "Seconds to wait when something else is running on the host; without it that is exit code 8.",
         "json": "Print the plan and the outcome as one JSON document.",
     }
 )
-def setup(s: Session, yes: bool = False, dry_run: bool = False, json: bool = False) -> Report:
+def setup(s: Session, yes: bool = False, dry_run: bool = False, wait: int = 0, json: bool = False) -> Report:
     """Make a bare server ready: packages, Docker, deploy user, directories, firewall. Again: nothing to do."""
     from tasks.operations import setup as operation
 
-    return operation.setup(s, yes=yes, dry_run=dry_run)
+    return operation.setup(s, yes=yes, dry_run=dry_run, wait=wait)

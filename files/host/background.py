@@ -7,10 +7,11 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from host import events, lock, state, stopping, unit
+from host import audit, events, lock, releases, state, stopping, unit
 from host.config import Config
 from host.errors import Failure, Status, as_failure
 from host.events import Journal
@@ -87,22 +88,65 @@ def attach(config: Config) -> int:
 
 
 def ended(config: Config, path: Path, environment: dict[str, str]) -> int:
-    """systemd calls this after the unit's end: write the last event if the program could not do so itself."""
-    if not events.is_final(events.last(path)):
-        failure = unit.death(environment.get("SERVICE_RESULT", ""), environment.get("EXIT_STATUS", ""))
-        Journal(path).write(events.final(failure.status, failure.cause, failure.hint, failure.data))
-        _note_death(config, failure)
+    """systemd calls this after the unit's end. When the program was killed, what it began is undone, and said."""
+    if events.is_final(events.last(path)):
+        return Status.OK
+    journal = Journal(path)
+    failure = unit.death(environment.get("SERVICE_RESULT", ""), environment.get("EXIT_STATUS", ""))
+    unit.end_leavings()
+    try:
+        # Nobody starts anything before this is done: the unit is still there, and whoever waits for the lock waits on.
+        with lock.held(config.lock, config.app, {"who": "systemd", "what": "repair", "unit": None}, UNIT_WAIT):
+            _undo(config, failure, journal)
+            _note_death(config, failure)
+            audit.recover(config)
+    except Exception as error:
+        journal.warn(f"undoing it failed as well: {as_failure(error, 'undoing it').cause}", "revert")
+    journal.write(events.final(failure.status, failure.cause, failure.hint, failure.data))
     return Status.OK
+
+
+def _undo(config: Config, failure: Failure, journal: Journal) -> None:
+    """End or undo the deploy that was killed, and say in `failure` what serves now."""
+    cut_off = state.marked(config)
+    if cut_off is None:
+        return
+    from host import apply  # only now: this program's other commands need none of it
+
+    serving = releases.current_id(config)
+    if serving is None:
+        failure.data.update({"serving": None, "applied": False, "reverted": False})
+        return
+    apply.repair(config, journal)
+    applied = serving == cut_off
+    failure.data.update({"serving": serving, "applied": applied, "reverted": not applied})
+    failure.cause += f"; release {serving} serves" + ("" if applied else " as before")
 
 
 def _note_death(config: Config, failure: Failure) -> None:
     last = state.last(config)
     if last and last["result"] in ("running", "interrupted"):
-        state.finish(config, str(last["release"]), "interrupted", failure.cause)
+        name = str(last["release"])
+        if releases.current_id(config) == name and releases.served(config, name):
+            state.finish(config, name, "done", "")  # it was cut off while it tidied up
+            return
+        state.finish(config, name, "interrupted", failure.cause)
+        releases.note(config, name, "interrupted", failure.cause)
+
+
+@dataclass(frozen=True)
+class Errand:
+    """A command as others see it: `what` is done for whom (for those who find the lock held), in which systemd unit;
+    `record` is what the audit is to keep besides ({"what", "target", "by", "from", ...})."""
+
+    who: str
+    what: str
+    record: dict[str, Any]
+    unit: str | None = None
 
 
 def work(
-    config: Config, info: dict[str, Any], path: Path | None, wait: float, body: Callable[[Journal], dict[str, object]]
+    config: Config, errand: Errand, path: Path | None, wait: float, body: Callable[[Journal], dict[str, object]]
 ) -> int:
     """Be the command: take the lock, do `body`, say how it went. Returns the exit status, never raises.
 
@@ -110,16 +154,30 @@ def work(
     """
     journal = Journal(path, sys.stdout.buffer)
     stopping.listen()
+    info = {"who": errand.who, "what": errand.what, "unit": errand.unit}
     try:
-        journal.emit(
-            "started", "", "running", str(info["what"]), {key: info.get(key) for key in ("who", "what", "unit")}
-        )
+        journal.emit("started", "", "running", errand.what, info)
         signed = {**info, "events": str(path) if path else None}
         with lock.held(config.lock, config.app, signed, wait, on_wait=lambda f: journal.warn(f"waiting: {f.cause}")):
-            data = body(journal)
+            data = _audited(config, errand, journal, body)
         event = events.final(Status.OK, data=data, message=str(data.pop("message", "done")))
     except Exception as error:
-        failure = as_failure(error, str(info["what"]))
+        failure = as_failure(error, errand.what)
         event = events.final(failure.status, failure.cause, failure.hint, failure.data)
     journal.write(event)
     return int(event["data"]["status"])
+
+
+def _audited(
+    config: Config, errand: Errand, journal: Journal, body: Callable[[Journal], dict[str, object]]
+) -> dict[str, object]:
+    """Do `body`, and leave one line about it on the host, whatever becomes of it."""
+    audit.recover(config)
+    audit.begin(config, errand.record)
+    try:
+        data = body(journal)
+    except Exception as error:
+        audit.end(config, "failed", as_failure(error, errand.what).cause)
+        raise
+    audit.end(config, "done")
+    return data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from host import certificate, compose, images, live, loaded, lock, releases, rollout, state
+from host import apply, certificate, compose, edge, live, loaded, lock, releases, state
 from host.config import Config
 from host.errors import Failure, Status
 from host.events import Journal
@@ -14,14 +14,18 @@ _STOP = 600.0  # seconds: databases get the grace period their definition gives 
 
 
 def all_well(config: Config, release: Release) -> bool:
-    """Does everything run from the files of the release already?"""
-    found = compose.containers(config)
-    if any((of_service(found, name) or _NONE).state != "running" for name in release.manifest.services):
+    """Does everything run from the files of the release already, and nothing besides?"""
+    found, manifest = compose.containers(config), release.manifest
+    if any((of_service(found, name) or _NONE).state != "running" for name in manifest.services):
+        return False
+    if edge.pointed(manifest) and {c.service: c.name for c in found if c.service in manifest.switched} != edge.serving(
+        config
+    ):
         return False
     tls = certificate.installed(config)
-    if state.marked(config) or live.compare(config.live, release.manifest, tls):
+    if len(found) != len(manifest.services) or state.marked(config) or live.compare(config.live, manifest, tls):
         return False
-    return not loaded.stale(config, release.manifest, found, tls)
+    return not loaded.stale(config, manifest, found, tls)
 
 
 _NONE = compose.Container("", "", "", "missing", "", 0, 0, False, "", "")
@@ -42,19 +46,16 @@ def up(config: Config, journal: Journal, wait: float) -> dict[str, object]:
     with lock.held(config.lock, config.app, info, wait, on_wait=lambda f: journal.warn(f"waiting: {f.cause}")):
         release = releases.load(config, "current")  # only now nobody can switch it any more
         cut_off = state.marked(config)
-        if cut_off:
+        if cut_off and cut_off != release.id:
             journal.warn(f"the deploy of {cut_off} was cut off: going back to {release.id}")
-        with journal.step("images", "looking for images") as step:
-            images.ensure(config, release, step)
         try:
             # Without a deploy cut off the containers are right as they are, whatever a newer Compose thinks of them.
-            rollout.roll(config, release, journal, recreate=cut_off is not None)
+            apply.repair(config, journal, recreate=cut_off is not None)
         except Failure as failure:
             if failure.status != Status.UNHEALTHY or not compose.containers(config):
                 raise
             journal.warn(f"{failure.cause}. {failure.hint}", "health", **failure.data)
             return {"message": f"release {release.id} is up, but {failure.cause}", "release": release.id}
-        state.unmark(config)
     return {"message": f"release {release.id} is up", "release": release.id}
 
 

@@ -12,14 +12,16 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from host import background, events
+from host import audit, background, events
 from host import config as configuration
-from host.background import out
+from host.background import Errand, out
 from host.config import Config
 from host.errors import Failure, Status, as_failure
 from host.events import Journal
 
+_QUESTION = 16 << 20  # bytes read of a question on stdin
 _BOOT_WAIT = 500.0  # seconds `up` waits for a deploy to end; systemd gives the unit 600
 
 
@@ -47,13 +49,25 @@ def _parser() -> argparse.ArgumentParser:
     for each in (applied, converged):
         each.add_argument("--by", default=_who(), help="who asks for it")
         each.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="wait that long for another command")
+    audited = command("audit", "what was done to this host, by whom and with what result, as one JSON line")
+    audited.add_argument("--lines", type=int, default=50, help="at most so many, the newest")
+    command("resolve", "what image tags stand for now, and what is still to be transferred (JSON on stdin)")
+    command("missing-layers", "which layers of images the engine here lacks (JSON on stdin)")
+    loading = command("load", "take in images: a tar of `docker save` on stdin, without the layers that are here")
+    loading.add_argument("expected", nargs="+", metavar="REFERENCE=ID", help="what has to be there afterwards")
+    loading.add_argument("--by", default=_who(), help="who asks for it")
+    loading.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="wait that long for another command")
     command("up", "start the current release (at boot)")
     command("stop", "stop the containers (at shutdown)")
     inside = [command("run-apply", "be the unit", hidden=True), command("run-converge", "be the unit", hidden=True)]
+    for each in (applied, inside[0]):
+        each.add_argument("--kind", choices=("deploy", "rollback"), default="deploy")
+        each.add_argument("--plan", default="", help="the id of the plan that was agreed to")
     inside[0].add_argument("release")
     inside[1].add_argument("job", type=Path)
     for each in inside:
         each.add_argument("--by", default="")
+        each.add_argument("--from", default="", dest="origin")
         each.add_argument("--events", type=Path, required=True)
         each.add_argument("--unit", required=True)
     ended = command("ended", "write the last event of a unit that was killed", hidden=True)
@@ -88,8 +102,13 @@ def _show(config: Config, args: argparse.Namespace) -> int:
 
 
 def _apply(config: Config, args: argparse.Namespace) -> int:
-    words = ["run-apply", args.release, "--by", args.by]
+    words = ["run-apply", args.release, "--kind", args.kind, "--plan", args.plan, *_asked(args)]
     return background.launch(config, "apply", f"{config.app}-apply-{args.release}", words, args.wait)
+
+
+def _asked(args: argparse.Namespace) -> list[str]:
+    """Who asks and from where, for the unit: it has no SSH connection to tell."""
+    return ["--by", args.by, "--from", audit.client() or ""]
 
 
 def _run_apply(config: Config, args: argparse.Namespace) -> int:
@@ -97,10 +116,52 @@ def _run_apply(config: Config, args: argparse.Namespace) -> int:
 
     def body(journal: Journal) -> dict[str, object]:
         state.begin(config, args.release, args.by)
-        return {"message": f"release {args.release} serves", **apply.apply(config, args.release, journal)}
+        done = apply.apply(config, args.release, journal, kind=args.kind)
+        return {"message": f"release {args.release} serves", **done}
 
-    info = {"who": args.by, "what": f"deploy of {args.release}", "unit": args.unit}
-    return background.work(config, info, args.events, background.UNIT_WAIT, body)
+    record = _record(args, args.kind, args.release)
+    record |= {"plan": args.plan or None, "accepted": apply.accepted(config, args.release)}
+    errand = Errand(args.by, f"{args.kind} of {args.release}", record, args.unit)
+    return background.work(config, errand, args.events, background.UNIT_WAIT, body)
+
+
+def _record(args: argparse.Namespace, what: str, target: str | None) -> dict[str, Any]:
+    return {"what": what, "target": target, "by": args.by, "from": args.origin or None}
+
+
+def _audit(config: Config, args: argparse.Namespace) -> int:
+    return _answer({"entries": audit.tail(config, args.lines)})
+
+
+def _resolve(config: Config, _args: argparse.Namespace) -> int:
+    from host import resolve
+
+    return _answer(resolve.resolve(config, sys.stdin.buffer.read(_QUESTION)))
+
+
+def _missing_layers(config: Config, _args: argparse.Namespace) -> int:
+    from host import load
+
+    return _answer(load.missing(config, sys.stdin.buffer.read(_QUESTION)))
+
+
+def _load(config: Config, args: argparse.Namespace) -> int:
+    from host import load
+
+    pairs = [word.rpartition("=") for word in args.expected]
+    expected = {reference: image for reference, _, image in pairs}
+    record = {"what": "images", "target": ", ".join(expected), "by": args.by, "from": audit.client()}
+    config.prepare()
+    # Not a unit: when the sender is gone there is nothing to go on with.
+    return background.work(
+        config, Errand(args.by, "sending of images", record), None, args.wait,
+        lambda journal: load.load(config, sys.stdin.buffer, journal, expected),
+    )  # fmt: skip
+
+
+def _answer(value: dict[str, Any]) -> int:
+    out(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+    return Status.OK
 
 
 def _converge(config: Config, args: argparse.Namespace) -> int:
@@ -109,7 +170,7 @@ def _converge(config: Config, args: argparse.Namespace) -> int:
     job = converge.save(config, sys.stdin.buffer.read(converge.SIZE_LIMIT + 1))
     name = f"{config.app}-converge-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     try:
-        return background.launch(config, "converge", name, ["run-converge", str(job), "--by", args.by], args.wait)
+        return background.launch(config, "converge", name, ["run-converge", str(job), *_asked(args)], args.wait)
     except Failure:
         job.unlink(missing_ok=True)
         raise
@@ -119,9 +180,9 @@ def _run_converge(config: Config, args: argparse.Namespace) -> int:
     from host import converge
 
     job = converge.take(args.job)
-    info = {"who": args.by, "what": job.kind, "unit": args.unit}
+    errand = Errand(args.by, job.kind, _record(args, job.kind, None), args.unit)
     return background.work(
-        config, info, args.events, background.UNIT_WAIT, lambda journal: converge.converge(config, job, journal)
+        config, errand, args.events, background.UNIT_WAIT, lambda journal: converge.converge(config, job, journal)
     )
 
 
@@ -157,6 +218,10 @@ _COMMANDS: dict[str, Callable[[Config, argparse.Namespace], int]] = {
     "apply": _apply,
     "attach": lambda config, _args: background.attach(config),
     "converge": _converge,
+    "audit": _audit,
+    "resolve": _resolve,
+    "missing-layers": _missing_layers,
+    "load": _load,
     "up": _up,
     "stop": _stop,
     "run-apply": _run_apply,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from host.config import Config
@@ -16,6 +16,7 @@ from host.releases import Release
 _SERVICE = "com.docker.compose.service"
 _HASH = "com.docker.compose.config-hash"
 _HALF_MADE = re.compile(r"[0-9a-f]{12}_(?P<name>.+)")  # the name a container has until its predecessor is gone
+_ONEOFF = "label=com.docker.compose.oneoff=False"
 _QUERY = 60.0  # seconds: a loaded host is slow, a dead engine never answers
 
 
@@ -36,6 +37,8 @@ class Container:
     error: str = ""  # why Docker could not start it
     probe: str = ""  # what the last healthcheck said
     hash: str = ""  # of the definition it was made from
+    image_id: str = ""
+    addresses: dict[str, str] = field(default_factory=dict)  # network -> IPv4 address
 
     @property
     def life(self) -> tuple[str, str]:
@@ -44,7 +47,7 @@ class Container:
 
     def public(self) -> dict[str, Any]:
         """As `status` shows it."""
-        return {key: value for key, value in asdict(self).items() if key not in ("error", "probe", "hash")}
+        return {key: value for key, value in asdict(self).items() if key not in ("error", "probe", "hash", "addresses")}
 
 
 def base(config: Config, release: Release) -> list[str]:
@@ -55,10 +58,19 @@ def base(config: Config, release: Release) -> list[str]:
     ]  # fmt: skip
 
 
-def up(config: Config, release: Release, *, recreate: bool) -> list[str]:
-    """Make the containers those of the release. Never `down`: what did not change keeps running."""
+_UP = ("up", "-d", "--no-build", "--pull", "never")  # never `down`: what did not change keeps running
+
+
+def up(config: Config, release: Release, services: Sequence[str], *, recreate: bool) -> list[str]:
+    """Make the containers of `services` those of the release; no other is started, stopped or made anew."""
     extra = [] if recreate else ["--no-recreate"]
-    return [*base(config, release), "up", "-d", "--remove-orphans", "--no-build", "--pull", "never", *extra]
+    return [*base(config, release), *_UP, "--no-deps", *extra, *services]
+
+
+def beside(config: Config, release: Release, counts: Mapping[str, int]) -> list[str]:
+    """Have `counts` containers of each service: new ones are made of the release, those there stay as they are."""
+    scales = [word for name, count in counts.items() for word in ("--scale", f"{name}={count}")]
+    return [*base(config, release), *_UP, "--no-deps", "--no-recreate", *scales, *counts]
 
 
 def stop(config: Config, release: Release) -> list[str]:
@@ -88,16 +100,7 @@ def hashes(config: Config, release: Release) -> dict[str, str]:
 def containers(config: Config) -> list[Container]:
     """The containers of the project, sorted by service; one `docker inspect` for all."""
     project = f"label=com.docker.compose.project={config.app}"
-    listing = [
-        "docker",
-        "ps",
-        "-aq",
-        "--no-trunc",
-        "--filter",
-        project,
-        "--filter",
-        "label=com.docker.compose.oneoff=False",
-    ]
+    listing = ["docker", "ps", "-aq", "--no-trunc", "--filter", project, "--filter", _ONEOFF]
     for _ in range(3):  # one may be removed between the two commands
         ids = run(listing, deadline=_QUERY).text.split()
         if not ids:
@@ -106,6 +109,12 @@ def containers(config: Config) -> list[Container]:
         if done.status == 0:
             return sorted((_container(raw) for raw in json.loads(done.stdout)), key=lambda c: (c.service, c.name))
     raise Failure(f"docker inspect failed: {done.last_line}", hint="look at: docker ps -a")
+
+
+def volumes(config: Config) -> list[str]:
+    """The names of the Docker volumes of the project."""
+    project = f"label=com.docker.compose.project={config.app}"
+    return sorted(run(["docker", "volume", "ls", "-q", "--filter", project], deadline=_QUERY).text.split())
 
 
 def mending(found: list[Container]) -> list[list[str]]:
@@ -152,6 +161,12 @@ def _container(raw: dict[str, Any]) -> Container:
         error=str(state.get("Error", "")),
         hash=str(raw["Config"].get("Labels", {}).get(_HASH, "")),
         probe=str((probes[-1] or {}).get("Output", "")).strip(),
+        image_id=str(raw.get("Image", "")),
+        addresses={
+            str(name): str(network["IPAddress"])
+            for name, network in sorted(((raw.get("NetworkSettings") or {}).get("Networks") or {}).items())
+            if (network or {}).get("IPAddress")
+        },
     )
 
 
@@ -165,10 +180,9 @@ def log_tail(container: Container, lines: int = 20) -> list[str]:
     return [line[:500] for line in text.splitlines() if line.strip()][-lines:]
 
 
-def bring_up(
-    config: Config, release: Release, *, recreate: bool, deadline: float,
-    on_line: Callable[[str], None], tick: Callable[[], None],
-) -> str:  # fmt: skip
-    """Run `up`; returns "" or the line that tells why Compose gave up. `tick` may raise to abandon it."""
-    done = run(up(config, release, recreate=recreate), deadline=deadline, check=False, on_line=on_line, tick=tick)
-    return "" if done.status == 0 else done.last_line
+def remove(container: Container, *, deadline: float = _QUERY) -> None:
+    """Stop a container (SIGTERM, then its own grace period) and remove it. Gone already is as good."""
+    run(["docker", "stop", container.id], deadline=deadline, check=False)
+    done = run(["docker", "rm", "-f", container.id], deadline=_QUERY, check=False)
+    if done.status != 0 and "No such container" not in done.stderr:
+        raise Failure(f"{container.name} cannot be removed: {done.last_line}", hint="look at: docker ps -a")

@@ -21,6 +21,7 @@ class Config:
     units: Path
     program: Path
     letsencrypt: Path
+    webroot: Path  # for challenges of the certificate authority: one for all applications of this host
     poll: float = 1.0  # seconds between two looks at containers or at a unit
     settle: float = 3.0  # seconds a container without healthcheck must stay up to count as started
 
@@ -45,8 +46,8 @@ class Config:
         return self.root / "shared" / "tls"
 
     @property
-    def webroot(self) -> Path:
-        return self.root / "shared" / "acme"
+    def upstreams(self) -> Path:
+        return self.root / "shared" / "upstreams"
 
     @property
     def state(self) -> Path:
@@ -69,6 +70,7 @@ class Config:
             (self.root / "shared", 0o755),
             (self.tls, 0o755),
             (self.webroot, 0o755),
+            (self.upstreams, 0o755),
             (self.root / "shared" / "backups", 0o700),
             (self.state, 0o700),
             (self.events, 0o700),
@@ -90,6 +92,7 @@ def from_json(text: bytes) -> Config:
         units=Path(raw.get("units", "/etc/systemd/system")),
         program=Path(raw.get("program", f"/usr/local/bin/{app}")),
         letsencrypt=Path(raw.get("letsencrypt", "/etc/letsencrypt")),
+        webroot=Path(raw.get("webroot", "/var/lib/acme-challenges")),
         poll=float(raw.get("poll", 1.0)),
         settle=float(raw.get("settle", 3.0)),
     )

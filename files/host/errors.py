@@ -16,6 +16,7 @@ class Status(IntEnum):
     FAILED = 1
     LOCKED = 8
     UNHEALTHY = 9
+    REFUSED = 11
     HOST_FAILED = 12
     INTERRUPTED = 130
 

@@ -12,7 +12,7 @@ from host.compose import Container
 from host.config import Config
 from host.errors import Failure, Status, one_line
 from host.events import Step
-from host.manifest import Manifest, Service
+from host.manifest import Service
 
 _LOOPS = 3  # restarts after which a container is not going to make it
 _OLD_UNHEALTHY = 30.0  # seconds an older container may stay unhealthy: what it depends on has just been replaced
@@ -96,10 +96,10 @@ def of_service(found: Sequence[Container], service: str) -> Container | None:
     return min(mine, key=lambda item: (item.state != "running", item.name), default=None)
 
 
-def check(found: Sequence[Container], manifest: Manifest, watch: Watch, settle: float) -> dict[str, str]:
+def check(found: Sequence[Container], services: Mapping[str, Service], watch: Watch, settle: float) -> dict[str, str]:
     """The services not well yet and why; raises Failure for one that never will be."""
     waiting, now = {}, time.monotonic()
-    for name, service in sorted(manifest.services.items()):
+    for name, service in sorted(services.items()):
         container = of_service(found, name)
         verdict = judge(container, service, watch, now, settle)
         if verdict.state == "failed":
@@ -109,17 +109,19 @@ def check(found: Sequence[Container], manifest: Manifest, watch: Watch, settle: 
     return waiting
 
 
-def wait(config: Config, manifest: Manifest, watch: Watch, step: Step) -> None:
-    """Return when every service of the manifest is running and healthy.
+def wait(
+    config: Config, services: Mapping[str, Service], timeout: float, watch: Watch, step: Step,
+    *, only: frozenset[str] | None = None,
+) -> None:  # fmt: skip
+    """Return when every one of `services` is running and healthy; with `only`, containers of other ids do not count.
 
-    Raises Failure (UNHEALTHY) as soon as one cannot become so, or after settings.health_timeout seconds.
+    Raises Failure (UNHEALTHY) as soon as one cannot become so, or after `timeout` seconds.
     """
-    timeout = manifest.settings.health_timeout
     ends, told = time.monotonic() + timeout, ""
-    total = len(manifest.services)
+    total = len(services)
     while True:
-        found = compose.containers(config)
-        waiting = check(found, manifest, watch, config.settle)
+        found = [item for item in compose.containers(config) if only is None or item.id in only]
+        waiting = check(found, services, watch, config.settle)
         if not waiting:
             step.done(f"all {total} services are well", services=total)
             return

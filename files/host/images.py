@@ -139,8 +139,30 @@ def _pull(image: str, env: dict[str, str], step: Step, label: str) -> None:
         time.sleep(2 * attempt)
 
 
+def identity(name: str) -> str | None:
+    """The id of a local image, None when there is none of that name."""
+    done = run(["docker", "image", "inspect", "--format", "{{.Id}}", name], deadline=60, check=False)
+    return done.text.strip() or None if done.status == 0 else None
+
+
+def _name_again(release: Release, step: Step) -> None:
+    """Images that came without a registry are known by their id: have the tag of each stand for that again."""
+    for service in release.manifest.services.values():
+        wanted = service.pin.id if service.pin and not service.pin.digest else None
+        if wanted is None or identity(service.image) == wanted:
+            continue
+        if identity(wanted) is None:
+            raise Failure(
+                f"image {service.image} is not here as it was sent ({wanted[:19]})",
+                hint="send it again: fab images.push, or fab deploy --build",
+            )
+        run(["docker", "tag", wanted, service.image], deadline=60)
+        step.output(f"{service.image} stands for {wanted[:19]} again")
+
+
 def ensure(config: Config, release: Release, step: Step) -> None:
     """Pull the images of the release that are not here yet. Raises Failure naming the first one that cannot be had."""
+    _name_again(release, step)
     images = sorted({service.image for service in release.manifest.services.values()})
     needed = missing(images)
     if not needed:

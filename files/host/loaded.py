@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from host import certificate, durable, live
@@ -30,7 +30,9 @@ def forget(config: Config, services: Iterable[str]) -> None:
         durable.write_json(config.state / _FILE, known)
 
 
-def _note(config: Config, name: str, container: Container, digest: str) -> None:
+def note(config: Config, manifest: Manifest, name: str, container: Container) -> None:
+    """The running container of service `name` has read what is in live/ now."""
+    digest = live.digest(manifest.services[name], live.files(manifest, certificate.installed(config)))
     known = _read(config)
     entry = {"id": container.id, "digest": digest}
     if known.get(name) != entry:
@@ -72,24 +74,26 @@ def restart(
 
 
 def refresh(
-    config: Config, manifest: Manifest, before: Sequence[Container], after: Sequence[Container], step: Step
-) -> set[str]:
+    config: Config, manifest: Manifest, before: Sequence[Container], after: Sequence[Container], step: Step,
+    *, later: Collection[str] = (),
+) -> set[str]:  # fmt: skip
     """Reload or restart the services that have not read live/ yet; returns the ids of the restarted containers.
 
-    Containers that started between `before` and `after` have read it. Raises Failure when a service refuses.
+    Containers that started between `before` and `after` have read it. The services in `later` are left alone.
+    Raises Failure when a service refuses.
     """
     tls, lives = certificate.installed(config), {item.life for item in before}
     restarted, did = set(), []
     for name in stale(config, manifest, after, tls):
         container = of_service(after, name)
-        if container is None:
+        if container is None or name in later:
             continue
         if container.life in lives and container.state == "running":
             did.append(_take(config, manifest, name, container, step))
             if not manifest.services[name].reload:
                 restarted.add(container.id)
         else:
-            _note(config, name, container, live.digest(manifest.services[name], live.files(manifest, tls)))
+            note(config, manifest, name, container)
     _tell(step, did, "nothing to reload")
     return restarted
 
@@ -101,7 +105,7 @@ def _take(config: Config, manifest: Manifest, name: str, container: Container, s
         _run(["docker", "exec", container.id, *service.reload], name, "reloaded")
     else:
         _run(["docker", "restart", container.id], name, "restarted")
-    _note(config, name, container, live.digest(service, live.files(manifest, certificate.installed(config))))
+    note(config, manifest, name, container)
     did = f"{name} {'reloaded' if service.reload else 'restarted'}"
     step.output(did, service=name)
     return did

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from host.errors import Failure
@@ -15,6 +15,7 @@ SIZE_LIMIT = 4 * 1024 * 1024  # bytes of manifest.json
 FILES_LIMIT = 5000
 TOTAL_LIMIT = 256 * 1024 * 1024  # bytes of all files together
 _ID = re.compile(r"\d{8}T\d{6}Z-[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
+_PIN = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NUMERIC_USER = re.compile(r"(\d{1,9})(?::(\d{1,9}))?")
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
@@ -31,6 +32,22 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Pin:
+    """What a tag stood for when the release was made: a digest in a registry, or the id of an image that was loaded."""
+
+    digest: str | None
+    id: str | None
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A service that is replaced by starting the new container beside the old one and pointing nginx at it."""
+
+    port: int
+    probe: str  # path asked through nginx after the switch
+
+
+@dataclass(frozen=True)
 class Service:
     """One service of the compose file, as far as the host has to know it."""
 
@@ -41,6 +58,12 @@ class Service:
     check: tuple[str, ...]
     reload: tuple[str, ...]
     healthcheck: bool
+    reference: str = ""
+    pin: Pin | None = None
+    switch: Switch | None = None
+    marker: tuple[str, ...] = ()
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    memory: int = 0  # bytes, 0 for no limit
 
     @property
     def owner(self) -> tuple[int, int] | None:
@@ -60,6 +83,10 @@ class Settings:
     domains: tuple[str, ...]
     registry: str
     registry_user: str
+    drain_time: float = 30.0  # seconds
+    migration: tuple[str, ...] = ()
+    postgres_user: str = ""
+    postgres_db: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +99,13 @@ class Manifest:
     services: Mapping[str, Service]
     settings: Settings
     raw: Mapping[str, Any]
+    plan: str | None = None
+    accepted: tuple[str, ...] = ()
+
+    @property
+    def switched(self) -> dict[str, Switch]:
+        """The services that nginx is pointed at, by name."""
+        return {name: service.switch for name, service in sorted(self.services.items()) if service.switch}
 
     def below(self, prefix: str) -> list[str]:
         """The paths of the release below directory `prefix`, sorted."""
@@ -110,8 +144,9 @@ def parse(data: bytes, app: str) -> Manifest:
         files = _files(raw["files"])
         services = {str(name): _service(str(name), spec) for name, spec in raw["services"].items()}
         found = Manifest(
-            release, str(raw.get("version", "")), files, services, _settings(raw.get("settings") or {}), raw
-        )
+            release, str(raw.get("version", "")), files, services, _settings(raw.get("settings") or {}), raw,
+            str(raw["plan"]) if raw.get("plan") else None, _words(raw.get("accepted")),
+        )  # fmt: skip
         _cross_check(found)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -158,7 +193,28 @@ def _service(name: str, spec: Mapping[str, Any]) -> Service:
     return Service(
         image, str(spec.get("user") or ""), _words(spec.get("config")), _words(spec.get("secrets")),
         _words(spec.get("check")), _words(spec.get("reload")), bool(spec.get("healthcheck", False)),
+        str(spec.get("reference") or image), _pin(name, spec.get("pin")), _switch(name, spec.get("switch")),
+        _words(spec.get("marker")), {str(key): str(value) for key, value in (spec.get("volumes") or {}).items()},
+        int(spec.get("memory") or 0),
     )  # fmt: skip
+
+
+def _pin(name: str, raw: Mapping[str, Any] | None) -> Pin | None:
+    if not raw:
+        return None
+    values = [str(raw[key]) if raw.get(key) else None for key in ("digest", "id")]
+    if any(value is not None and not _PIN.fullmatch(value) for value in values):
+        raise ValueError(f"pin of {name} is not a digest")
+    return Pin(*values)
+
+
+def _switch(name: str, raw: Mapping[str, Any] | None) -> Switch | None:
+    if not raw:
+        return None
+    port, probe = int(raw["port"]), str(raw.get("probe") or "/")
+    if not 0 < port < 65536 or not re.fullmatch(r"/[\w./~-]*", probe):
+        raise ValueError(f"port or probe of {name} makes no sense")
+    return Switch(port, probe)
 
 
 def _settings(raw: Mapping[str, Any]) -> Settings:
@@ -169,6 +225,8 @@ def _settings(raw: Mapping[str, Any]) -> Settings:
     return Settings(
         max(2, int(raw.get("keep", 5))), float(raw.get("health_timeout", 120)), str(raw.get("acme_server") or ""),
         str(raw.get("acme_email") or ""), domains, str(raw.get("registry") or ""), str(raw.get("registry_user") or ""),
+        float(raw.get("drain_time", 30)), _words(raw.get("migration")), str(raw.get("postgres_user") or ""),
+        str(raw.get("postgres_db") or ""),
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from host.errors import Failure, from_os_error
 from host.manifest import Manifest
 
 _HISTORY = 50  # applied releases remembered
+_RESULTS = "results.json"
+SERVED = ("healthy", "incomplete")  # incomplete: without its certificate
 
 
 @dataclass(frozen=True)
@@ -122,20 +125,39 @@ def remember(config: Config, release: str, when: float) -> None:
         durable.write_json(config.state / "history.json", [*past, {"release": release, "applied": when}][-_HISTORY:])
 
 
+def results(config: Config) -> dict[str, dict[str, Any]]:
+    """How each release ended: {release: {"result", "cause", "finished", ...}}."""
+    value = durable.read_json(config.state / _RESULTS)
+    if not isinstance(value, dict):
+        return {}
+    return {name: item for name, item in value.items() if isinstance(item, dict)}
+
+
+def note(config: Config, name: str, result: str, cause: str = "", **extra: Any) -> None:
+    """Note how `name` ended. A release that once served has served, whatever a later attempt at it comes to."""
+    known = results(config)
+    before = known.get(name, {})
+    if before.get("result") in SERVED and result not in SERVED:
+        entry = {**before, "last_cause": cause}
+    else:
+        kept: dict[str, Any] = {key: before[key] for key in ("migrated", "dump", "switch") if key in before}
+        entry = {**kept, **extra, "result": result, "cause": cause, "finished": time.time()}
+    there = {*ids(config), name}
+    durable.write_json(
+        config.state / _RESULTS, {key: item for key, item in {**known, name: entry}.items() if key in there}
+    )
+
+
+def served(config: Config, name: str) -> bool:
+    """Has the release ever served on this host?"""
+    return results(config).get(name, {}).get("result") in SERVED or any(
+        item.get("release") == name for item in history(config)
+    )
+
+
 def switch(config: Config, release: str) -> None:
     """Make `release` the current one, in one step."""
     durable.point(config.current, f"releases/{release}")
-
-
-def expendable(all_ids: list[str], applied: list[str], current: str | None, keep: int) -> list[str]:
-    """Which releases may go: keep the last `keep` applied ones (the current and the previous one among them), and
-    those that came after the current one (just received). Releases that never served do not push out good ones."""
-    served = list(dict.fromkeys(name for name in reversed(applied) if name in all_ids))  # newest first
-    kept = set(served[: max(keep, 2)])
-    if current:
-        kept.add(current)
-        kept.update([name for name in served if name != current][:1])
-    return [name for name in all_ids if name not in kept and current is not None and (name < current or name in served)]
 
 
 def remove(config: Config, release: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from host import certificate, compose, facts, live, lock, releases, state, systemd
+from host import certificate, compose, durable, edge, facts, live, lock, releases, state, systemd
 from host import config as configuration
 from host.config import Config
 from host.errors import Failure
@@ -25,6 +26,17 @@ def status(config: Config) -> dict[str, Any]:
     except Failure as failure:
         problems.append(failure.cause)
     archive = configuration.archive()
+    engine: facts.Engine | None = None
+    volumes: list[str] = []
+    try:
+        engine, volumes = facts.engine(), compose.volumes(config)
+    except Failure as failure:
+        problems.append(failure.cause)
+    places = {
+        "releases": config.releases,
+        "images": engine.root if engine else Path("/var/lib/docker"),
+        "backups": config.root / "shared" / "backups",
+    }
     return {
         "app": config.app,
         "program": releases.digest(archive),
@@ -33,6 +45,12 @@ def status(config: Config) -> dict[str, Any]:
         "drift": drift(config, release) if release else [],
         "busy": lock.holder(config.lock),
         "containers": [item.public() for item in found],
+        "upstreams": edge.serving(config),
+        "volumes": volumes,
+        "docker": {"store": engine.store, "arch": engine.architecture} if engine else None,
+        "space": facts.space(places),
+        "neighbours": neighbours(config),
+        "results": releases.results(config),
         "releases": releases.ids(config),
         "history": releases.history(config),
         "last": state.last(config),
@@ -42,6 +60,21 @@ def status(config: Config) -> dict[str, Any]:
         "problems": problems,
         **facts.host(config.root),
     }
+
+
+def neighbours(config: Config) -> list[dict[str, Any]]:
+    """The other applications of this host: [{"app", "domains", "release", "memory": sum of its limits in bytes}]."""
+    found = []
+    for path in sorted(config.root.parent.glob("*/current/manifest.json")):
+        raw = durable.read_json(path)
+        if not isinstance(raw, dict) or raw.get("app") in (None, config.app):
+            continue
+        services = (raw.get("services") or {}).values()
+        found.append({
+            "app": raw["app"], "domains": (raw.get("settings") or {}).get("domains") or [],
+            "release": raw.get("release"), "memory": sum(int(item.get("memory") or 0) for item in services),
+        })  # fmt: skip
+    return found
 
 
 def drift(config: Config, release: Release) -> list[dict[str, str]]:

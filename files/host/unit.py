@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from pathlib import Path
 
 from host.config import Config
@@ -40,6 +43,31 @@ def start(config: Config, name: str, events: Path, command: list[str]) -> None:
         raise Failure(
             f"systemd does not start {name}: {done.last_line}", hint="look at: systemctl status; journalctl -xe"
         )
+
+
+def end_leavings() -> None:
+    """Kill what a killed program left running in this unit: this process and its parents alone remain."""
+    mine = {os.getpid(), os.getppid()}
+    for path in _cgroups(Path("/proc/self/cgroup").read_text()):
+        try:
+            pids = {int(word) for word in (path / "cgroup.procs").read_text().split()} - mine
+        except (OSError, ValueError):
+            continue
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _cgroups(text: str) -> list[Path]:
+    """The directory of systemd's own control group of this process, in the old and in the new layout."""
+    found = []
+    for line in text.splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number == "0" or controllers == "name=systemd":
+            base = Path("/sys/fs/cgroup") / ("" if number == "0" and controllers == "" else "systemd")
+            if path.endswith(".service"):  # never a slice, or the whole machine
+                found.append(base / path.lstrip("/"))
+    return found
 
 
 def alive(name: str) -> bool:

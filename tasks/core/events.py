@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tasks.core.session import Session
 
 _CLASSES: dict[ExitStatus, type[InfraError]] = {ExitStatus.LOCKED: Locked, ExitStatus.UNHEALTHY: Unhealthy}
+_LOG_LINES = 20
 _WORTH_SAYING = 1.0  # seconds; steps that took less end without a line of their own
 
 
@@ -50,6 +51,8 @@ class Renderer:
             self._out.warn(message)
         elif kind in ("done", "failed"):
             self.final = event
+            for said in _log(event):
+                self._out.info(f"    {said}")
 
     def _step(self, name: str, state: str, message: str, data: dict[str, Any]) -> None:
         if state == "running":
@@ -63,6 +66,13 @@ class Renderer:
             self._out.info(f"    skipped{': ' if news else ''}{news}")
         elif state == "done" and (news or took):
             self._out.info(f"    {news or 'done'}{took}")
+
+
+def _log(event: dict[str, Any]) -> list[str]:
+    """The last words of what failed, such as a container's; the error itself follows on a line of its own."""
+    said = (event.get("data") or {}).get("log") if event["event"] == "failed" else None
+    lines = said.splitlines() if isinstance(said, str) else said if isinstance(said, list) else []
+    return [str(line).rstrip() for line in lines[-_LOG_LINES:]]
 
 
 def verdict(final: dict[str, Any] | None, host: str, *, exit_status: int = 0, stderr: str = "") -> dict[str, Any]:

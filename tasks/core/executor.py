@@ -66,10 +66,12 @@ class HostExecutor(fabric.Executor):  # type: ignore[misc]  # fabric has no anno
         try:
             for call in calls:
                 kwargs = dict(call.kwargs)
+                rolling = kwargs.pop("rolling", 0) if isinstance(call.task, HostTask) else 0
                 console.quiet_stdout = bool(kwargs.get("json"))
                 if isinstance(call.task, HostTask):
+                    kwargs.pop("env", None)  # the workplace has it
                     fleet = fleet or self._fleet(console, calls)
-                    endings = run_everywhere(call.task, kwargs, fleet)
+                    endings = run_everywhere(call.task, kwargs, fleet, at_once=rolling)
                 else:
                     endings = [self._run_here(call, kwargs)]
                 status = show(endings, console, as_json=console.quiet_stdout)
@@ -102,6 +104,8 @@ class HostExecutor(fabric.Executor):  # type: ignore[misc]  # fabric has no anno
 
         place = self._workplace(calls)
         typed = self.core[0].args.hosts.value
+        if not typed and place.environment:
+            _require(place.settings_file)  # else the host would be said to be missing
         names = [name.strip() for name in (typed or _default_host(place)).split(",") if name.strip()]
         if not names:
             task = calls[0].called_as or calls[0].task.name
@@ -109,14 +113,19 @@ class HostExecutor(fabric.Executor):  # type: ignore[misc]  # fabric has no anno
                 "no host: neither -H nor DEPLOY_HOST says where to run", hint=f"fab {task} -H vps (an ssh_config alias)"
             )
         targets = [resolve(name, place) for name in dict.fromkeys(names)]
+        if _chosen(calls):
+            for target in targets:
+                _require(target.settings_file)
         return Fleet(targets, console, self._credentials(), remainder=self.core.remainder)
 
     def _workplace(self, calls: list[Any]) -> Workplace:
         from tasks.core.target import Workplace, project_root
 
         flags = self.core[0].args
-        chosen = [call.kwargs["env"] for call in calls if isinstance(call.kwargs.get("env"), str)]
-        environment = next((name for name in chosen if name), os.environ.get("INFRA_ENV", ""))
+        chosen = _chosen(calls)
+        if len(chosen) > 1:
+            raise UsageError(f"one command line is for one environment, not {' and '.join(chosen)}")
+        environment = chosen[0] if chosen else os.environ.get("INFRA_ENV", "")
         if environment and not environment.replace("-", "").replace("_", "").isalnum():
             raise UsageError(f"{environment!r} is not the name of an environment", hint="letters, digits, - and _")
         return Workplace(
@@ -133,6 +142,21 @@ class HostExecutor(fabric.Executor):  # type: ignore[misc]  # fabric has no anno
         given = self.config.connect_kwargs
         password, passphrase = given.get("password"), given.get("passphrase")
         return Credentials(Secret(password) if password else None, Secret(passphrase) if passphrase else None)
+
+
+def _chosen(calls: list[Any]) -> list[str]:
+    """What was given as --env, each once."""
+    given = [call.kwargs.get("env") for call in calls]
+    return list(dict.fromkeys(name for name in given if isinstance(name, str) and name))
+
+
+def _require(path: Path) -> None:
+    """Say at once that the settings of an environment are not there: before a host is asked for anything."""
+    if not path.exists():
+        from tasks.core.settings import display_name
+
+        shown = display_name(path)
+        raise SettingsError([f"{shown} does not exist"], hint=f"fab secrets.init --path {shown}")
 
 
 def _default_host(place: Workplace) -> str:

@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.errors import InfraError
+from tasks.core.errors import ExitStatus, InfraError, UsageError
 from tasks.core.output import Console, Output
 from tasks.core.reporting import Ending
 from tasks.core.session import Session
@@ -36,17 +37,39 @@ class Fleet:
             session.close()
 
 
-def run_everywhere(task: HostTask, kwargs: dict[str, Any], fleet: Fleet) -> list[Ending]:
-    """Run one task on all sessions: a single one in this thread, several in parallel. Endings in the hosts' order.
+def run_everywhere(task: HostTask, kwargs: dict[str, Any], fleet: Fleet, *, at_once: int = 0) -> list[Ending]:
+    """Run one task on all sessions. Endings in the hosts' order.
 
-    An unexpected exception of a single host is raised as it is; with several it is part of the host's ending.
+    Args:
+        task: what to run.
+        kwargs: its arguments.
+        fleet: the hosts. A single one is worked on in this thread, where an unexpected exception is raised as it is;
+            with several it is part of the host's ending.
+        at_once: how many hosts are worked on at the same time, 0 for all. With a number, the next ones are begun when
+            those before them have ended well; when one has not, every ending tells what runs on its host.
+    Raises:
+        UsageError: `at_once` is negative.
     """
-    several = len(fleet.sessions) > 1
-    for session in fleet.sessions:
+    if at_once < 0:
+        raise UsageError(f"--rolling takes a number of hosts, not {at_once}", hint="--rolling 1: one after the other")
+    sessions = fleet.sessions
+    several = len(sessions) > 1
+    for session in sessions:
         session.out = Output(fleet.console, session.name if several else "", assume_yes=bool(kwargs.get("yes")))
     if not several:
-        return [_run(task, kwargs, fleet.sessions[0])]
-    endings: list[Ending | None] = [None] * len(fleet.sessions)
+        return [_run(task, kwargs, sessions[0])]
+    size = at_once or len(sessions)
+    endings: list[Ending] = []
+    while len(endings) < len(sessions):
+        endings += _side_by_side(task, kwargs, fleet, sessions[len(endings) : len(endings) + size])
+        if at_once and any(ending.status != ExitStatus.OK for ending in endings):
+            endings += [Ending(session.name, begun=False) for session in sessions[len(endings) :]]
+            return _with_what_serves(task, endings, sessions)
+    return endings
+
+
+def _side_by_side(task: HostTask, kwargs: dict[str, Any], fleet: Fleet, sessions: Sequence[Session]) -> list[Ending]:
+    endings: list[Ending | None] = [None] * len(sessions)
 
     def work(index: int, session: Session) -> None:
         try:
@@ -56,7 +79,7 @@ def run_everywhere(task: HostTask, kwargs: dict[str, Any], fleet: Fleet) -> list
 
     threads = [
         threading.Thread(target=work, args=(index, session), name=session.name, daemon=True)
-        for index, session in enumerate(fleet.sessions)
+        for index, session in enumerate(sessions)
     ]
     for thread in threads:
         thread.start()
@@ -70,6 +93,19 @@ def run_everywhere(task: HostTask, kwargs: dict[str, Any], fleet: Fleet) -> list
             thread.join(_STOP_SECONDS)
         raise
     return [ending for ending in endings if ending is not None]
+
+
+def _with_what_serves(task: HostTask, endings: list[Ending], sessions: Sequence[Session]) -> list[Ending]:
+    """Ask every host what runs there: after half a rollout nobody knows that by heart."""
+    told = []
+    for ending, session in zip(endings, sessions, strict=True):
+        session.close()  # the failure may have been the connection's
+        try:
+            serving = task.serving(session) if task.serving else ""
+        except InfraError as error:
+            serving = f"cannot be asked: {error.cause}"
+        told.append(replace(ending, serving=serving))
+    return told
 
 
 def _run(task: HostTask, kwargs: dict[str, Any], session: Session) -> Ending:

@@ -12,11 +12,17 @@ from tasks.core.task import Report
 
 @dataclass(frozen=True)
 class Ending:
-    """How a task ended on one host ("" for the workstation): a report, an error, or neither."""
+    """How a task ended on one host ("" for the workstation): a report, an error, or neither.
+
+    `serving` says what runs there, where a run over several hosts was cut short; `begun` is False where it was not
+    begun then.
+    """
 
     host: str
     report: Report | None = None
     error: BaseException | None = None
+    serving: str = ""
+    begun: bool = True
 
     @property
     def status(self) -> ExitStatus:
@@ -47,6 +53,9 @@ def show(endings: Sequence[Ending], console: Console, *, as_json: bool = False) 
     if several and failed:
         names = ", ".join(f"{ending.host} (exit {int(ending.status)})" for ending in failed)
         Output(console).error(f"{len(failed)} of {len(endings)} hosts failed: {names}")
+    for ending in (each for each in endings if each.serving):
+        how = "not begun" if not ending.begun else "failed" if ending.status != ExitStatus.OK else "done"
+        Output(console).error(f"  {ending.host} ({how}): {ending.serving}")
     return failed[0].status if failed else ExitStatus.OK
 
 
@@ -63,6 +72,9 @@ def _print_json(endings: Sequence[Ending], console: Console) -> None:
 def _data(ending: Ending) -> object:
     if ending.report is not None:
         return ending.report.data
+    serving = {"serving": ending.serving} if ending.serving else {}
     if isinstance(ending.error, InfraError):
-        return {"error": ending.error.cause, "hint": ending.error.hint, "status": int(ending.error.status)}
-    return {"error": type(ending.error).__name__, "status": int(ending.status)} if ending.error else None
+        return {"error": ending.error.cause, "hint": ending.error.hint, "status": int(ending.error.status), **serving}
+    if ending.error is not None:
+        return {"error": type(ending.error).__name__, "status": int(ending.status), **serving}
+    return {"begun": False, **serving} if not ending.begun else None

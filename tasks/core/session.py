@@ -96,6 +96,11 @@ class Session:
         return self.target.settings_file
 
     @property
+    def cancelled(self) -> bool:
+        """Whether what is being done for this host is to stop: Ctrl-C, which only the main thread hears of."""
+        return self._cancelled is not None and self._cancelled.is_set()
+
+    @property
     def counters(self) -> Counters:
         """The cost of the current connection; zeros before it is opened."""
         link = self._link

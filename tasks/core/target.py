@@ -20,6 +20,7 @@ class Target:
     name: the alias as typed. hop: the host itself. gateways: the hops before it, in the order they are passed.
     settings_file: the env file that belongs to it. trust_file: the known_hosts file `fab trust` writes to.
     in_lab: whether it is one of the lab's, whose names no public DNS knows.
+    environment: the name of the environment the settings are of, "" for the one without a name.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Target:
     settings_file: Path
     trust_file: Path
     in_lab: bool = False
+    environment: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,15 @@ class Workplace:
     @property
     def settings_file(self) -> Path:
         """`.env`, or `.env.NAME` for the environment NAME."""
-        return self.root / (f".env.{self.environment}" if self.environment else ".env")
+        return self.root / self._of_environment(".env")
+
+    @property
+    def lab_settings_file(self) -> Path:
+        """The same for the hosts of the lab: `.lab/env`, or `.lab/env.NAME`."""
+        return self.root / ".lab" / self._of_environment("env")
+
+    def _of_environment(self, name: str) -> str:
+        return f"{name}.{self.environment}" if self.environment else name
 
 
 def project_root() -> Path:
@@ -63,7 +73,7 @@ def resolve(name: str, place: Workplace) -> Target:
     in_lab = bool(_LAB.match(host)) and (place.root / ".lab" / "ssh_config").is_file()
     if in_lab:
         resolver = _Resolver(place, place.root / ".lab" / "ssh_config", place.root / ".lab" / "known_hosts", only=True)
-        settings_file = place.root / ".lab" / "env"
+        settings_file = place.lab_settings_file
     else:
         resolver = _Resolver(place, place.ssh_config, place.root / ".fab" / "known_hosts")
         settings_file = place.settings_file
@@ -71,7 +81,7 @@ def resolve(name: str, place: Workplace) -> Target:
     if _LAB.match(host) and hop.address == host and not hop.proxy_command:
         # No alias of that name: the resolver would hand "lab" to DNS and blame the network.
         raise Unreachable("the lab is not up", host=name, hint="fab lab.up")
-    return Target(name, hop, gateways, settings_file, resolver.trust_file, in_lab)
+    return Target(name, hop, gateways, settings_file, resolver.trust_file, in_lab, place.environment)
 
 
 @dataclass

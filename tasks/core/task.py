@@ -10,6 +10,9 @@ from invoke.tasks import Task
 
 from tasks.core.errors import ExitStatus, UsageError
 
+_ENV_HELP = "read the settings from .env.NAME instead of .env; default INFRA_ENV"
+_ROLLING_HELP = "so many hosts at a time, in the order of -H; stops at the first that fails. Default: all at once"
+
 Body = TypeVar("Body", bound=Callable[..., Any])
 
 
@@ -33,9 +36,22 @@ class _ReadableTask(Task[Callable[..., Any]]):
 
 
 class HostTask(_ReadableTask):
-    """A task whose first argument is a Session. It never runs on the workstation, host or no host."""
+    """A task whose first argument is a Session. It never runs on the workstation, host or no host.
+
+    Attributes:
+        takes_remainder: whether it reads what follows `--`.
+        serving: says what runs on a host, for the end of a run that was cut short; with it the task has --rolling.
+    """
 
     takes_remainder = False
+    serving: Callable[[Any], str] | None = None
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """The flags of the task, and those that every task on a host has: the executor takes them, not the task."""
+        arguments = [*super().get_arguments(ignore_unknown_help), Argument("env", kind=str, default="", help=_ENV_HELP)]
+        if self.serving is not None:
+            arguments.append(Argument("rolling", kind=int, default=0, help=_ROLLING_HELP))
+        return arguments
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the task from another one, with its session. Raises UsageError for anything but a Session."""
@@ -59,11 +75,12 @@ def host_task(
     positional: Iterable[str] | None = None,
     iterable: Iterable[str] = (),
     remainder: bool = False,
+    serving: Callable[[Any], str] | None = None,
 ) -> Callable[[Callable[..., Report | None]], HostTask]:
     """Make `fn(session, ...)` a task for each host of -H, else DEPLOY_HOST.
 
-    `help` has a text for every flag; `remainder` lets the task read what follows `--` from `session.remainder`.
-    The other arguments are invoke's.
+    `help` has a text for every flag; `remainder` lets the task read what follows `--` from `session.remainder`;
+    `serving` gives it --rolling and says, of a session, what runs there. The other arguments are invoke's.
     """
 
     def decorate(body: Callable[..., Report | None]) -> HostTask:
@@ -78,6 +95,7 @@ def host_task(
         )
         task = HostTask(body, **options)
         task.takes_remainder = remainder
+        task.serving = serving
         return task
 
     return decorate

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.core.command import Secret
-from tasks.model import compose, dotenv
+from tasks.model import compose, dotenv, images
 
 if TYPE_CHECKING:
     from tasks.core.settings import Settings
 
 COMPOSE_FILE = "docker-compose.prod.yml"
 PUBLIC, PRIVATE = 0o644, 0o600
-_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_PLACEHOLDER = re.compile(
+    r"(change[-_ ]?(me|this|it)|placeholder|your[-_ ]\S*|\S*[-_]here|replace[-_ ]?(me|this)|todo|x{3,}|<[^<>\s]*>)\d*",
+    re.IGNORECASE,
+)
 
 
 class BundleError(ValueError):
@@ -53,6 +56,9 @@ class Bundle:
         files: by path inside the release.
         services: the stack, as the Compose file has it.
         environment: a fingerprint of each variable by service and name, to tell which changed without telling a value.
+        pins: what each image reference stands for, by reference.
+        references: the image reference of each service, as the settings have it.
+        placeholders: the variables whose value looks like one that was never filled in, as "service: NAME".
     """
 
     app: str
@@ -60,22 +66,27 @@ class Bundle:
     files: Mapping[str, File]
     services: Mapping[str, compose.Service]
     environment: Mapping[str, Mapping[str, str]]
+    pins: Mapping[str, images.Pin] = field(default_factory=dict)
+    references: Mapping[str, str] = field(default_factory=dict)
+    placeholders: tuple[str, ...] = ()
 
 
-def render(sources: Mapping[str, bytes], settings: Settings) -> Bundle:
+def render(sources: Mapping[str, bytes], settings: Settings, pins: Mapping[str, images.Pin]) -> Bundle:
     """Make the bundle.
 
     Args:
         sources: the tree of files/, by path.
         settings: validated settings.
+        pins: what image references stand for; one that is not there stays a tag.
     Returns:
         The bundle; the same arguments give the same bytes.
     Raises:
         BundleError: a template names what no setting provides, or the Compose file cannot be used.
     """
     files = {_path(name, settings.app_name): File(_content(name, data, settings)) for name, data in sources.items()}
+    unpinned = _plain(settings.compose_environment()) | _derived(settings)
     environments = {
-        "": _plain(settings.compose_environment()) | _derived(settings),
+        "": unpinned | {name: images.pinned(value, pins.get(value)) for name, value in _images(unpinned).items()},
         "backend": _plain(settings.backend_environment()),
         "frontend": _plain(settings.frontend_environment()),
     }
@@ -84,7 +95,11 @@ def render(sources: Mapping[str, bytes], settings: Settings) -> Bundle:
     for path, value in _secrets(settings).items():
         files[f"secrets/{path}"] = File(value.encode(), PRIVATE, secret=True)
     try:
-        services = compose.parse(files[COMPOSE_FILE].data, environments[""], f"/opt/{settings.app_name}/live")
+        live = f"/opt/{settings.app_name}/live"
+        services = compose.parse(files[COMPOSE_FILE].data, environments[""], live)
+        references = {
+            name: item.image for name, item in compose.parse(files[COMPOSE_FILE].data, unpinned, live).items()
+        }
     except KeyError:
         raise BundleError(f"{COMPOSE_FILE} is missing from files/") from None
     except compose.ComposeError as error:
@@ -95,7 +110,26 @@ def render(sources: Mapping[str, bytes], settings: Settings) -> Bundle:
         for service, variables in environments.items()
         if service
     }
-    return Bundle(settings.app_name, settings.version, dict(sorted(files.items())), services, fingerprints)
+    return Bundle(
+        settings.app_name,
+        settings.version,
+        dict(sorted(files.items())),
+        services,
+        fingerprints,
+        {name: pins[name] for name in sorted(set(references.values())) if name in pins},
+        references,
+        tuple(sorted(f"{service}: {name}" for service, items in environments.items() if service
+                     for name, value in items.items() if is_placeholder(value))),
+    )  # fmt: skip
+
+
+def _images(variables: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if name.endswith("_IMAGE")}
+
+
+def is_placeholder(value: str) -> bool:
+    """Whether a value looks like one that somebody was to replace: CHANGE_ME, your-key-here, <token>, xxxx."""
+    return bool(_PLACEHOLDER.fullmatch(value.strip()))
 
 
 def _path(name: str, app: str) -> str:
@@ -111,6 +145,11 @@ def _content(name: str, data: bytes, settings: Settings) -> bytes:
         "app_name": settings.app_name,
         "site_domain": settings.site_domain,
         "grafana_domain": settings.grafana_domain,
+        "site_url": settings.site_url,
+        "grafana_url": settings.grafana_url,
+        "drain_time": settings.drain_time,
+        "http_port": settings.http_port,
+        "https_port": settings.https_port,
     }
     # what is made is for nginx and systemd, and the values are validated names: HTML's escapes have no place there
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # noqa: S701
@@ -128,20 +167,10 @@ def _derived(settings: Settings) -> dict[str, str]:
     # three quarters for the data: the rest is for buffers and for the fork that writes a snapshot
     return {
         "APP_ROOT": f"/opt/{settings.app_name}",
-        "REDIS_MAXMEMORY": str(docker_bytes(settings.redis_memory) * 3 // 4),
+        "REDIS_MAXMEMORY": str(compose.docker_bytes(settings.redis_memory) * 3 // 4),
+        "HTTP_PORT": str(settings.http_port),
+        "HTTPS_PORT": str(settings.https_port),
     }
-
-
-def docker_bytes(size: str) -> int:
-    """Turn a size as Docker writes it ("512m", "1.5g", "1073741824") into bytes.
-
-    Raises:
-        BundleError: not such a size.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", size.strip().lower())
-    if not match:
-        raise BundleError(f"{size!r} is not a size like 512m")
-    return int(float(match[1]) * _UNITS.get(match[2], 1))
 
 
 def _secrets(settings: Settings) -> dict[str, str]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _VARIABLE = re.compile(
@@ -19,6 +19,36 @@ _VARIABLE = re.compile(
 
 class ComposeError(ValueError):
     """The Compose file is not one that can be deployed."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port that a service publishes.
+
+    Attributes:
+        published: on the host; 0 when Docker chooses.
+        target: in the container.
+        host_ip: the address it is bound to, "" for all.
+        protocol: "tcp" or "udp".
+    """
+
+    published: int
+    target: int
+    host_ip: str = ""
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True)
+class Switch:
+    """How nginx reaches a service that is replaced without an outage.
+
+    Attributes:
+        port: where it listens.
+        probe: the path that is asked through nginx.
+    """
+
+    port: int
+    probe: str
 
 
 @dataclass(frozen=True)
@@ -35,6 +65,16 @@ class Service:
         check: run in a throwaway container before a changed file is used.
         reload: run in the container to take a changed file; None: restart it.
         has_healthcheck: whether Docker can say that it is healthy.
+        switch: None for a service that is recreated in place.
+        marker: prints which configuration it has loaded.
+        volumes: target by the name of each named volume.
+        binds: target by source of each directory of the host it mounts.
+        anonymous: targets of volumes that have no name.
+        tmpfs: what it keeps in memory.
+        ports: what it publishes.
+        memory: its limit in bytes, 0 for none.
+        data_directory: where a database keeps its data, None for other services.
+        grace: seconds it gets between SIGTERM and SIGKILL.
     """
 
     name: str
@@ -46,6 +86,16 @@ class Service:
     check: tuple[str, ...] | None
     reload: tuple[str, ...] | None
     has_healthcheck: bool
+    switch: Switch | None = None
+    marker: tuple[str, ...] | None = None
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    binds: Mapping[str, str] = field(default_factory=dict)
+    anonymous: tuple[str, ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    memory: int = 0
+    data_directory: str | None = None
+    grace: float = 10.0
 
 
 def interpolate(value: Any, environment: Mapping[str, str]) -> Any:
@@ -100,15 +150,23 @@ def parse(text: bytes, environment: Mapping[str, str], live_root: str) -> dict[s
     if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
         raise ComposeError("the Compose file has no services")
     resolved = interpolate(document, environment)
-    return {name: _service(name, body, live_root) for name, body in resolved["services"].items()}
+    named = {key: (item or {}).get("name") or key for key, item in (resolved.get("volumes") or {}).items()}
+    return {name: _service(name, body, live_root, named) for name, body in resolved["services"].items()}
 
 
-def _service(name: str, body: dict[str, Any], live_root: str) -> Service:
+def _service(name: str, body: dict[str, Any], live_root: str, named: Mapping[str, str]) -> Service:
     if not isinstance(body, dict) or not body.get("image"):
         raise ComposeError(f"service {name} has no image")
     extensions = {key for key in body if key.startswith("x-")}
     plain = {key: item for key, item in body.items() if key not in extensions and key != "image"}
     env_files = body.get("env_file") or []
+    mounts = [mounted(item) for item in body.get("volumes") or []]
+    try:
+        ports = tuple(port for item in body.get("ports") or [] for port in published(item))
+        memory = _memory(body)
+        grace = seconds(body.get("stop_grace_period", "10s"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ComposeError(f"service {name}: {error}") from None
     return Service(
         name=name,
         image=body["image"],
@@ -119,7 +177,146 @@ def _service(name: str, body: dict[str, Any], live_root: str) -> Service:
         check=_words(name, body, "x-check"),
         reload=_words(name, body, "x-reload"),
         has_healthcheck="healthcheck" in body and not body["healthcheck"].get("disable"),
+        switch=_switch(name, body.get("x-switch")),
+        marker=_words(name, body, "x-marker"),
+        volumes={named.get(m.source, m.source): m.target for m in mounts if m.kind == "volume" and m.source},
+        binds={m.source: m.target for m in mounts if m.kind == "bind"},
+        anonymous=tuple(sorted(m.target for m in mounts if m.kind == "volume" and not m.source)),
+        tmpfs=tuple(
+            [m.target for m in mounts if m.kind == "tmpfs"]
+            + [str(item).split(":")[0] for item in _list(body.get("tmpfs"))]
+        ),
+        ports=ports,
+        memory=memory,
+        data_directory=data_directory(str(body["image"]), body),
+        grace=grace,
     )
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One mount of a service: `kind` is volume, bind or tmpfs; `source` is "" for a volume without a name."""
+
+    kind: str
+    source: str
+    target: str
+
+
+def mounted(item: Any) -> Mount:
+    """Read an entry of `volumes:`, in its long or short form."""
+    if isinstance(item, dict):
+        return Mount(str(item.get("type") or "volume"), str(item.get("source") or ""), str(item.get("target") or ""))
+    words = str(item).split(":")
+    if len(words) == 1:
+        return Mount("volume", "", words[0])
+    kind = "bind" if words[0].startswith(("/", ".", "~")) else "volume"
+    return Mount(kind, words[0], words[1])
+
+
+def published(item: Any) -> list[Port]:
+    """Read an entry of `ports:`: "443:443", "127.0.0.1:9090:9090/udp", "8000-8002:80-82", a number or the long form.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if isinstance(item, dict):
+        whole = str(item.get("published") or "0")
+        host_ip, protocol = str(item.get("host_ip") or ""), str(item.get("protocol") or "tcp")
+        target = str(item["target"])
+    else:
+        text, _, protocol = str(item).partition("/")
+        rest, _, target = text.rpartition(":")
+        host_ip, _, whole = rest.rpartition(":")
+        host_ip, whole, protocol = host_ip.strip("[]"), whole or "0", protocol or "tcp"
+    outside, inside = _range(whole), _range(target)
+    if len(inside) == 1:
+        inside *= len(outside)
+    if len(outside) == 1 and len(inside) > 1:
+        outside *= len(inside)
+    if len(outside) != len(inside):
+        raise ValueError(f"the port ranges of {item!r} are not of one length")
+    return [Port(out, into, host_ip, protocol) for out, into in zip(outside, inside, strict=True)]
+
+
+def _range(text: str) -> list[int]:
+    first, _, last = text.partition("-")
+    return list(range(int(first), int(last or first) + 1))
+
+
+def seconds(duration: Any) -> float:
+    """Turn a duration as Compose writes it ("1m30s", "40s", "500ms", 10) into seconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(duration, (int, float)):
+        return float(duration)
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 0.000001}
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|us|h|m|s)", str(duration))
+    if not parts or "".join(number + unit for number, unit in parts) != str(duration):
+        raise ValueError(f"{duration!r} is not a duration like 1m30s")
+    return sum(float(number) * units[unit] for number, unit in parts)
+
+
+def docker_bytes(size: str) -> int:
+    """Turn a size as Docker writes it ("512m", "1.5g", "1073741824") into bytes.
+
+    Raises:
+        ValueError: not such a size.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", size.strip().lower())
+    if not match:
+        raise ValueError(f"{size!r} is not a size like 512m")
+    return int(float(match[1]) * {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}.get(match[2], 1))
+
+
+def _memory(body: Mapping[str, Any]) -> int:
+    limits = ((body.get("deploy") or {}).get("resources") or {}).get("limits") or {}
+    value = body.get("mem_limit") or limits.get("memory")
+    return docker_bytes(str(value)) if value else 0
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _switch(name: str, value: Any) -> Switch | None:
+    if value is None:
+        return None
+    try:
+        return Switch(int(value["port"]), str(value.get("probe", "/")))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ComposeError(f"service {name}: x-switch must be {{port: NUMBER, probe: /path}}") from None
+
+
+def data_directory(image: str, body: Mapping[str, Any]) -> str | None:
+    """Where a database of this image keeps its data; None for what is no database."""
+    kind = image_name(image)
+    if kind == "postgres":
+        environment = body.get("environment") or {}
+        pairs = environment if isinstance(environment, dict) else dict(str(x).partition("=")[::2] for x in environment)
+        if pairs.get("PGDATA"):
+            return str(pairs["PGDATA"])
+        major = image_major(image)
+        return (
+            f"/var/lib/postgresql/{major}/docker" if major is not None and major >= 18 else "/var/lib/postgresql/data"
+        )
+    if kind in ("redis", "valkey"):
+        command = body.get("command") or []
+        words = command.split() if isinstance(command, str) else [str(word) for word in command]
+        return words[words.index("--dir") + 1] if "--dir" in words[:-1] else "/data"
+    return None
+
+
+def image_name(image: str) -> str:
+    """The last part of the image's repository: "postgres" of docker.io/library/postgres:17.12@sha256:..."""
+    return image.partition("@")[0].rsplit("/", 1)[-1].partition(":")[0]
+
+
+def image_major(image: str) -> int | None:
+    """The major version in the image's tag, None when there is none to be read."""
+    match = re.match(r"v?(\d+)(?:[.\-]|$)", image.partition("@")[0].rsplit("/", 1)[-1].partition(":")[2])
+    return int(match[1]) if match else None
 
 
 def _live_mounts(volumes: list[Any], prefix: str) -> list[str]:

@@ -21,6 +21,8 @@ class Wanted:
         docker_source: DOCKER_SOURCE, "distribution" or "docker".
         program: sha256 of the host program that belongs to this checkout, in hexadecimal digits.
         public_key: the text of DEPLOY_PUBLIC_KEY_FILE, None when there is none.
+        http_port: HTTP_PORT.
+        https_port: HTTPS_PORT.
     """
 
     app: str
@@ -28,6 +30,8 @@ class Wanted:
     docker_source: str
     program: str
     public_key: str | None = None
+    http_port: int = 80
+    https_port: int = 443
 
 
 def plan(facts: Facts, wanted: Wanted) -> list[Step]:
@@ -45,7 +49,7 @@ def plan(facts: Facts, wanted: Wanted) -> list[Step]:
         *docker.settings(facts, wanted.app),
         *account.steps(facts, wanted.app, wanted.deploy_user, wanted.public_key),
         *layout.steps(facts, wanted.app),
-        *firewall.steps(facts),
+        *firewall.steps(facts, wanted.http_port, wanted.https_port),
         *swap.steps(facts),
         *system.upgrades(facts, wanted.app),
         *system.units(facts),

@@ -13,9 +13,18 @@ def redis_url(password: str, host: str, *, port: int = 6379, database: int = 0) 
     return f"redis://:{encode(password)}@{host}:{port}/{database}"
 
 
-def https_url(domain: str) -> str:
-    """Return the public address of a site, without a trailing slash."""
-    return f"https://{domain}"
+def https_url(domain: str, port: int = 443) -> str:
+    """Return the public address of a site, without a trailing slash and without HTTPS's own port."""
+    return _url("https", domain, port, 443)
+
+
+def http_url(domain: str, port: int = 80) -> str:
+    """The same for plain HTTP."""
+    return _url("http", domain, port, 80)
+
+
+def _url(scheme: str, domain: str, port: int, usual: int) -> str:
+    return f"{scheme}://{domain}" + (f":{port}" if port != usual else "")
 
 
 def encode(part: str) -> str:

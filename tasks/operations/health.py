@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from tasks.core import settings
@@ -12,6 +14,8 @@ from tasks.core.output import coloured
 from tasks.core.task import Report
 from tasks.core.visit import Answer, Visitor
 from tasks.model import health as model
+from tasks.model import urls
+from tasks.operations import hint
 
 if TYPE_CHECKING:
     from tasks.core.session import Session
@@ -26,7 +30,7 @@ def health(s: Session) -> Report:
     found = observe(s, chosen)
     now = time.time()
     if found.status is None:
-        raise Refused("this host is not set up yet", host=s.name, hint=f"fab setup -H {s.name}")
+        raise Refused("this host is not set up yet", host=s.name, hint=hint.fab(s, "setup"))
     checks = [*outside(s, chosen), *model.inside(found.status, now=now)]
     failed = [check.name for check in checks if not check.ok]
     data = {"ok": not failed, "failed": failed, "checks": [check.to_json() for check in checks]}
@@ -46,16 +50,19 @@ def outside(s: Session, chosen: settings.Settings) -> list[model.Check]:
     """
     address = s.address if s.target.in_lab else chosen.public_address or ""
     visitor = Visitor(address, chosen.trusted_ca_file)
-    site, grafana = f"https://{chosen.site_domain}", f"https://{chosen.grafana_domain}"
-    return [
-        _redirect(visitor.get(f"http://{chosen.site_domain}/"), site),
-        _served("https /", visitor.get(f"{site}/")),
-        _served("https /health", visitor.get(f"{site}/health")),
-        _served("https /health/deep", visitor.get(f"{site}/health/deep")),
-        _hidden(visitor.get(f"{site}/metrics")),
-        _served("https grafana", visitor.get(f"{grafana}/api/health")),
-        _certificate(visitor, chosen.site_domain),
+    site, grafana = chosen.site_url, chosen.grafana_url
+    http = urls.http_url(chosen.site_domain, chosen.http_port)
+    looks: list[Callable[[], model.Check]] = [
+        lambda: _redirect(visitor.get(f"{http}/"), site),
+        lambda: _served("https /", visitor.get(f"{site}/")),
+        lambda: _served("https /health", visitor.get(f"{site}/health")),
+        lambda: _served("https /health/deep", visitor.get(f"{site}/health/deep")),
+        lambda: _hidden(visitor.get(f"{site}/metrics")),
+        lambda: _served("https grafana", visitor.get(f"{grafana}/api/health")),
+        lambda: _certificate(visitor, chosen.site_domain, chosen.https_port),
     ]
+    with ThreadPoolExecutor(len(looks)) as pool:  # far away each of them takes some round trips
+        return [done.result() for done in [pool.submit(look) for look in looks]]
 
 
 def _redirect(answer: Answer, site: str) -> model.Check:
@@ -82,8 +89,8 @@ def _hidden(answer: Answer) -> model.Check:
     return model.Check("https /metrics hidden", answer.status == 404, answer.error or str(answer.status))
 
 
-def _certificate(visitor: Visitor, name: str) -> model.Check:
-    served = visitor.certificate(name)
+def _certificate(visitor: Visitor, name: str, port: int) -> model.Check:
+    served = visitor.certificate(name, port)
     if served.error:
         return model.Check("certificate", False, served.error)
     return model.certificate(served.not_after, served.not_before, served.issuer, now=time.time())

@@ -18,9 +18,12 @@ from tasks.core.target import Workplace, project_root
 from tasks.core.task import Report
 
 
-def init(path: str) -> Report:
-    """Write a settings file at `path` (empty: the default one) from the example, with generated passwords."""
-    target = _settings_file(path, "")
+def init(path: str, env: str) -> Report:
+    """Write a settings file from the example, with generated passwords.
+
+    It is written at `path`, or for the environment `env`; both empty: the default one.
+    """
+    target = _settings_file(path, env)
     generated = create(project_root() / EXAMPLE, target)
     left = inspect(target)[1]
     shown = display_name(target)

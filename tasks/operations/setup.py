@@ -16,6 +16,7 @@ from tasks.model import program
 from tasks.model.facts import Facts
 from tasks.model.provision.preflight import SUPPORTED
 from tasks.model.setup import Step, Wanted, plan, remarks
+from tasks.operations import busy, hint
 
 if TYPE_CHECKING:
     from tasks.core.settings import Settings
@@ -23,17 +24,21 @@ if TYPE_CHECKING:
 _DIRECT = 1800.0  # seconds for a step without the host program: python3 over a slow line, after somebody else's apt
 
 
-def setup(s: Session, *, yes: bool, dry_run: bool) -> Report:
+def setup(s: Session, *, yes: bool, dry_run: bool, wait: float = 0) -> Report:
     """Observe, plan, ask unless `yes`, perform, and observe again: nothing may be left.
 
-    Raises Refused when the host cannot be made ready or the answer is no, HostFailed when a step failed.
+    `wait` are the seconds to wait for somebody else's command; another setup is watched to its end. Raises Refused when
+    the host cannot be made ready or the answer is no, Locked when it is busy for longer, HostFailed when a step failed.
     """
     from tasks.core.settings import load
 
     settings = load(s.settings_file)
     bytes_of_program = program.build(settings.app_name)
     wanted = _wanted(settings, program.digest(bytes_of_program))
-    facts = _wait(s, settings, observe(s, settings))
+    facts, _ = busy.until_free(
+        s, settings, observe(s, settings), wait=wait, again=hint.fab(s, "setup"),
+        ours=lambda what: what == "setup", forgiving=True,  # what it left undone is in our plan
+    )  # fmt: skip
     steps, notes = plan(facts, wanted), remarks(facts, wanted)
     _show(s, facts, steps, notes)
     document = {
@@ -49,7 +54,7 @@ def setup(s: Session, *, yes: bool, dry_run: bool) -> Report:
         return Report(document, f"{_count(steps)} to do, nothing was changed")
     if not yes and not s.out.confirm(f"Do {'this' if len(steps) == 1 else f'these {len(steps)} steps'} on {s.name}?"):
         raise Refused("not confirmed, nothing was changed", hint="repeat with --yes to do it unasked")
-    _perform(s, settings.app_name, steps, bytes_of_program)
+    _perform(s, settings.app_name, steps, bytes_of_program, wait)
     _verify(s, settings, wanted)
     return Report(document, f"done: {s.name} is ready for fab deploy ({_count(steps)})")
 
@@ -61,6 +66,8 @@ def _wanted(settings: Settings, digest: str) -> Wanted:
         docker_source=settings.docker_source,
         program=digest,
         public_key=_public_key(settings.deploy_public_key_file),
+        http_port=settings.http_port,
+        https_port=settings.https_port,
     )
 
 
@@ -80,19 +87,6 @@ def _public_key(path: Path) -> str | None:
         raise Refused(f"DEPLOY_PUBLIC_KEY_FILE cannot be read: {path}", hint="name a file ending in .pub") from error
 
 
-def _wait(s: Session, settings: Settings, facts: Facts) -> Facts:
-    """Watch what is running on the host to its end, such as a setup whose connection broke, then look again."""
-    busy = (facts.status or {}).get("busy")
-    if not busy:
-        return facts
-    s.out.step(f"{busy.get('what', 'another command')} by {busy.get('who', 'somebody')} is still running, watching it")
-    try:
-        events.follow(s, Command(_program(settings.app_name), "attach"), again=f"fab setup -H {s.name}")
-    except HostFailed as error:
-        s.out.warn(f"it failed: {error.cause}")  # what it left undone is in our plan
-    return observe(s, settings)
-
-
 def _show(s: Session, facts: Facts, steps: list[Step], notes: list[str]) -> None:
     s.out.info(f"{SUPPORTED[facts.os]} on {facts.arch}, logged in as {s.user}")
     for note in notes:
@@ -102,7 +96,7 @@ def _show(s: Session, facts: Facts, steps: list[Step], notes: list[str]) -> None
         s.out.info(f"  {step.name:{width}}  {step.why}")
 
 
-def _perform(s: Session, app: str, steps: list[Step], bytes_of_program: bytes) -> None:
+def _perform(s: Session, app: str, steps: list[Step], bytes_of_program: bytes, wait: float) -> None:
     """Do the first steps ourselves, then hand the others to the host program, which needs us no more."""
     for step in steps:
         if step.via == "converge":
@@ -114,10 +108,8 @@ def _perform(s: Session, app: str, steps: list[Step], bytes_of_program: bytes) -
         s.lines(command, lambda line: s.out.info(f"    {line}"), stdin=stdin, root=True, deadline=_DIRECT)
     scripts = [{"name": step.name, "script": step.script} for step in steps if step.via == "converge"]
     if scripts:
-        command = Command(_program(app), "converge", "--by", project.operator())
-        events.follow(
-            s, command, stdin=dumps({"kind": "setup", "steps": scripts}).encode(), again=f"fab setup -H {s.name}"
-        )
+        command = Command(_program(app), "converge", "--by", project.operator(), "--wait", f"{wait:g}")
+        events.follow(s, command, stdin=dumps({"kind": "setup", "steps": scripts}).encode(), again=hint.fab(s, "setup"))
 
 
 def _verify(s: Session, settings: Settings, wanted: Wanted) -> None:

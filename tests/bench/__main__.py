@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import statistics
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 from tasks.core import events, observe, project, settings
 from tasks.core.command import Command
@@ -26,6 +28,7 @@ from tests.bench.proxy import DelayProxy
 from tests.lab import names
 
 ROUNDS = 5
+CHANGES_ROUNDS = 3  # each is a whole deploy
 NEAR, FAR = 0.0, 0.025  # seconds each way
 FAB = names.ROOT / ".venv" / "bin" / "fab"
 
@@ -35,6 +38,7 @@ class Cost:
     """What one run took."""
 
     seconds: float
+    connections: int
     round_trips: int
     channels: int
     bytes_up: int
@@ -75,6 +79,46 @@ CASES: tuple[tuple[str, Callable[[Session], None]], ...] = (
 )
 
 
+_CHANGED = "monitoring/prometheus/prometheus.yml"  # read by one service, which reloads it
+_number = itertools.count(1)
+_state = {"version": "1.0.0", "note": ""}  # what the deploys below have made of the lab so far
+
+
+def one_file(s: Session) -> None:
+    _state["note"] = f"# benchmark {next(_number)} of {time.time():.0f}\n"
+    _deploy_state(s)
+
+
+def another_image(s: Session) -> None:
+    _state["version"] = "1.1.0" if _state["version"] == "1.0.0" else "1.0.0"
+    _deploy_state(s)
+
+
+def as_it_was(s: Session) -> None:
+    _state.update(version="1.0.0", note="")
+    _deploy_state(s)
+
+
+def _deploy_state(s: Session) -> None:
+    """Deploy this checkout with the version and the remark of `_state`."""
+    text = re.sub(
+        r"(?m)^((?:BACKEND|FRONTEND)_IMAGE=\S+:)\S+$", rf"\g<1>{_state['version']}", s.settings_file.read_text()
+    )
+    s.settings_file.write_text(text)
+    tree = project.read_tree()
+    tree[_CHANGED] += _state["note"].encode()
+    with mock.patch.object(project, "read_tree", lambda: tree):
+        report = deploy.deploy(s, yes=True)
+    if report.status:
+        raise SystemExit(f"the deploy ended with {report.status!r}: {report.text}")
+
+
+CHANGES: tuple[tuple[str, Callable[[Session], None]], ...] = (
+    ("deploy of one changed file", one_file),
+    ("deploy of another image (backend and frontend)", another_image),
+)
+
+
 def measure(body: Callable[[Session], None], delay: float) -> Cost:
     """Run one case over a connection of its own, through a proxy that adds the distance."""
     with (
@@ -89,6 +133,7 @@ def measure(body: Callable[[Session], None], delay: float) -> Cost:
         seconds = time.perf_counter() - began
         cost = Cost(
             seconds,
+            proxy.counts.connections,
             proxy.counts.round_trips,
             session.counters.channels,
             session.counters.bytes_sent,
@@ -151,9 +196,37 @@ def main() -> int:
             f"| {name} | {delay * 2000:.0f} ms | {middle['seconds']:.2f} | {middle['round_trips']:.0f} | "
             f"{middle['channels']:.0f} | {middle['bytes_up']:,.0f} | {middle['bytes_down']:,.0f} |"
         )
+    _print_changes(_measure_changes())
     print(f"\n`fab --list` takes {start_up():.2f} times as long as with a bare Fabric fabfile.")
     _clean()
     return 0
+
+
+def _measure_changes() -> dict[tuple[str, float], list[Cost]]:
+    """Whole deploys that change something, each with another distance in turn; the lab is put back at the end."""
+    results: dict[tuple[str, float], list[Cost]] = {}
+    measure(as_it_was, NEAR)
+    measure(another_image, NEAR)  # both versions are on the host from here on: what is measured is not the registry
+    try:
+        for _ in range(CHANGES_ROUNDS):
+            for name, body in CHANGES:
+                for delay in (NEAR, FAR):
+                    results.setdefault((name, delay), []).append(measure(body, delay))
+    finally:
+        measure(as_it_was, NEAR)
+    return results
+
+
+def _print_changes(results: dict[tuple[str, float], list[Cost]]) -> None:
+    print(f"\nWhole deploys that change something, without anybody connected: medians of {CHANGES_ROUNDS} runs.\n")
+    print("| what | RTT | seconds | SSH connections | channels | round trips | bytes sent | bytes received |")
+    print("|---|---|---|---|---|---|---|---|")
+    fields = ("seconds", "connections", "channels", "round_trips", "bytes_up", "bytes_down")
+    for (name, delay), costs in results.items():
+        middle = [statistics.median(getattr(cost, field) for cost in costs) for field in fields]
+        rest = " | ".join(f"{value:,.0f}" for value in middle[1:])
+        print(f"| {name} | {delay * 2000:.0f} ms | {middle[0]:.2f} | {rest} |")
+    print("\nFor comparison: a deploy with Kamal opens 31 SSH sessions.")
 
 
 def _clean() -> None:

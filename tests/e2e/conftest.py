@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.world import AWKWARD, FAB, ROOT, Project, Watch
+from tests.e2e.http11 import Site
+from tests.e2e.world import AWKWARD, FAB, ROOT, SITE, Project, Watch
 from tests.lab import engine
+from tests.lab.names import address
 
 # what the application gets from the first deploy on: a value that survives this survives any
 SECRETS = {
@@ -22,6 +26,9 @@ SECRETS = {
     "BACKEND_ENV_LETTER": "backend " + AWKWARD + "\n\n# not a comment\nLAST='line'",
     "FRONTEND_ENV_LETTER": "frontend " + AWKWARD + "\\",
 }
+
+
+DRAIN = 8  # seconds: more than the slowest request of the load, less than the default, for these tests have no time
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,7 +58,7 @@ def lab() -> None:
 def project(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A checkout with the lab's settings, made as awkward as settings can be."""
     made = Project.make(tmp_path_factory.mktemp("project"))
-    made.set(**SECRETS)
+    made.set(**SECRETS, DRAIN_TIME=str(DRAIN))
     return made
 
 
@@ -75,3 +82,28 @@ def deployed(project: Project, ready: Watch, secret_values: list[str]) -> Watch:
     with Watch(secret_values) as watch:
         project.fab("deploy", "-H", "lab", "--yes", timeout=900)
     return watch
+
+
+@pytest.fixture
+def restored(project: Project, deployed: Watch) -> Iterator[Project]:
+    """The checkout, put back and deployed again afterwards when the test changed it."""
+    saved = project.saved()
+    yield project
+    if project.restore(saved):
+        project.fab("deploy", "-H", "lab", "--yes")
+
+
+@pytest.fixture(scope="module")
+def ground(project: Project, deployed: Watch) -> Iterator[Project]:
+    """The checkout for a module whose tests go on from one another; put back and deployed at its end."""
+    saved = project.saved()
+    yield project
+    shutil.rmtree(project.root / "hooks", ignore_errors=True)
+    project.restore(saved)
+    project.fab("deploy", "-H", "lab", "--yes")
+
+
+@pytest.fixture(scope="session")
+def site(deployed: Watch) -> Site:
+    """The site on the first host, for the load."""
+    return Site(address(1), SITE, ROOT / ".lab" / "ca.pem")

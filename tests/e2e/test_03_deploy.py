@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import re
 
-from tests.e2e.world import APP, SITE, Project, Watch, containers, current, in_container, inside, snapshot, touched
+from tests.e2e.world import (
+    APP,
+    SITE,
+    Project,
+    Watch,
+    container_of,
+    containers,
+    current,
+    in_container,
+    inside,
+    snapshot,
+    touched,
+    wait_until,
+)
 
 SERVICES = {"postgres", "redis", "backend", "frontend", "nginx", "prometheus", "grafana", "node-exporter"}
 
@@ -90,7 +103,7 @@ def test_only_nginx_publishes_and_only_the_web(deployed: Watch) -> None:
 
 def test_the_databases_cannot_be_reached_by_the_frontend_and_have_no_way_out(deployed: Watch) -> None:
     probe = "require('dns').lookup('postgres', e => process.exit(e ? 7 : 0))"
-    done = inside("sh", "-c", f'docker exec {APP}-frontend-1 node -e "{probe}"; echo $?')
+    done = inside("sh", "-c", f'docker exec {container_of("frontend")} node -e "{probe}"; echo $?')
     assert done.strip() == "7"
     assert inside("docker", "network", "inspect", "-f", "{{.Internal}}", f"{APP}_data").strip() == "true"
 
@@ -103,8 +116,6 @@ def test_compose_accepts_the_file_as_it_lies_on_the_host_and_lists_exactly_the_s
 
 
 def test_prometheus_scrapes_every_target(deployed: Watch) -> None:
-    from tests.e2e.world import wait_until
-
     def up() -> bool:
         answer = in_container(
             "prometheus", "promtool", "query", "instant", "http://127.0.0.1:9090", "sum by (job) (up)"

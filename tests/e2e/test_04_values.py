@@ -8,7 +8,7 @@ import json
 import pytest
 
 from tests.e2e.conftest import SECRETS
-from tests.e2e.world import APP, Watch, in_container, inside
+from tests.e2e.world import SITE, Watch, container_of, in_container, inside, visit
 
 
 def sha(value: str) -> str:
@@ -49,17 +49,13 @@ def test_the_keys_of_the_backend_do_not_reach_the_frontend(deployed: Watch) -> N
 
 def test_the_application_logs_in_to_both_databases_with_them(deployed: Watch) -> None:
     """The URLs carry the passwords percent-encoded; over TCP both servers insist on them."""
-    from tasks.core.visit import Visitor
-    from tests.e2e.world import ROOT, SITE
-    from tests.lab.names import address
-
-    answer = Visitor(address(1), ROOT / ".lab/ca.pem").get(f"https://{SITE}/health/deep")
+    answer = visit(f"https://{SITE}/health/deep")
     assert answer.status == 200, answer.body
 
 
 def environment_of(service: str) -> dict[str, str]:
     """Digests of the variables a container's first process really has, read from the kernel."""
-    pid = inside("docker", "inspect", "-f", "{{.State.Pid}}", f"{APP}-{service}-1").strip()
+    pid = inside("docker", "inspect", "-f", "{{.State.Pid}}", container_of(service)).strip()
     # with init: true the first process is tini; its environment is the one the application was given
     script = (
         "import hashlib,json,sys\n"

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from tests.e2e.world import (
     APP,
@@ -14,33 +10,16 @@ from tests.e2e.world import (
     SITE,
     Project,
     Watch,
+    accept,
+    audit,
     containers,
     current,
     in_container,
     inside,
     touched,
+    visit,
     wait_until,
 )
-
-
-@pytest.fixture
-def restored(project: Project, deployed: Watch) -> Iterator[Project]:
-    """The checkout, put back and deployed again afterwards when the test changed it."""
-    saved = {
-        path: path.read_bytes() for path in [project.env_file, *(project.root / "files").rglob("*")] if path.is_file()
-    }
-    yield project
-    changed = False
-    for path in [project.env_file, *(project.root / "files").rglob("*")]:
-        if path.is_file() and path not in saved:
-            path.unlink()
-            changed = True
-    for path, content in saved.items():
-        if not path.exists() or path.read_bytes() != content:
-            path.write_bytes(content)
-            changed = True
-    if changed:
-        project.fab("deploy", "-H", "lab", "--yes")
 
 
 def planned(project: Project) -> dict[str, str]:
@@ -81,22 +60,22 @@ def test_a_changed_dashboard_restarts_grafana_alone(restored: Project) -> None:
     assert touched(before) == {"grafana": "restarted"}
 
 
-def test_a_changed_variable_recreates_its_service_alone_and_shows_no_value(restored: Project) -> None:
+def test_a_changed_variable_switches_its_service_alone_and_shows_no_value(restored: Project) -> None:
     restored.set(CLAUDE_API_KEY="sk-quite-another-value-0987654321")
-    assert planned(restored) == {"backend": "recreate"}
+    assert planned(restored) == {"backend": "switch"}
     before = containers()
     done = restored.fab("deploy", "-H", "lab", "--yes")
-    assert touched(before) == {"backend": "recreated"}
+    assert touched(before) == {"backend": "switched"}
     assert "environment: CLAUDE_API_KEY" in done.stdout
     assert "0987654321" not in done.stdout + done.stderr
 
 
 def test_a_new_database_password_is_set_in_the_database_without_stopping_it(restored: Project) -> None:
     restored.set(POSTGRES_PASSWORD="another pg password: " + AWKWARD)
-    assert planned(restored) == {"postgres": "reload", "backend": "recreate"}
+    assert planned(restored) == {"postgres": "reload", "backend": "switch"}
     before = containers()
     restored.fab("deploy", "-H", "lab", "--yes")
-    assert touched(before) == {"backend": "recreated"}
+    assert touched(before) == {"backend": "switched"}
     answer = wait_until("deep health", lambda: visit(f"https://{SITE}/health/deep").status == 200, seconds=15)
     assert answer
 
@@ -114,14 +93,12 @@ def test_no_secret_is_in_the_arguments_of_any_process_during_any_task(
     assert watch.seen == set()
 
 
-def test_another_version_recreates_the_application_alone_and_is_served(restored: Project) -> None:
-    for name in ("BACKEND_IMAGE", "FRONTEND_IMAGE"):
-        image = f"lab-registry:5001/maicivy/{name.split('_')[0].lower()}"
-        restored.set(**{name: f"{image}:1.1.0"})
-    assert planned(restored) == {"backend": "recreate", "frontend": "recreate"}
+def test_another_version_switches_the_application_alone_and_is_served(restored: Project) -> None:
+    restored.version("1.1.0")
+    assert planned(restored) == {"backend": "switch", "frontend": "switch"}
     before = containers()
     restored.fab("deploy", "-H", "lab", "--yes")
-    assert touched(before) == {"backend": "recreated", "frontend": "recreated"}
+    assert touched(before) == {"backend": "switched", "frontend": "switched"}
     assert visit(f"https://{SITE}/health").headers["x-app-version"] == "1.1.0"
     assert current().endswith("-1.1.0")
 
@@ -137,16 +114,25 @@ def test_a_broken_nginx_file_is_found_before_anything_is_touched(restored: Proje
     assert "send_timeout" in inside("cat", f"/opt/{APP}/live/nginx/snippets/limits.conf")
 
 
-def test_a_file_edited_on_the_host_is_shown_and_put_right(project: Project, deployed: Watch) -> None:
+def test_a_file_edited_on_the_host_is_shown_refused_and_put_right_when_that_is_accepted(
+    project: Project, deployed: Watch
+) -> None:
     live = f"/opt/{APP}/live/nginx/snippets/limits.conf"
     inside("sh", "-c", f"echo '# edited by hand' >> {live}")
     made = project.json("plan", "-H", "lab")
-    assert "live/nginx/snippets/limits.conf" in [change["path"] for change in made["files"]]
+    edited = {change["path"]: change for change in made["files"]}["live/nginx/snippets/limits.conf"]
+    assert "-# edited by hand" in edited["diff"]
+    assert [guard["rule"] for guard in made["guards"] if not guard["accepted"]] == ["drift"]
     assert project.json("health", "-H", "lab", expect=9)["failed"] == ["drift"]
     before = containers()
-    project.fab("deploy", "-H", "lab", "--yes")
+    done = project.fab("deploy", "-H", "lab", "--yes", expect=11)
+    assert "# edited by hand" in done.stdout + done.stderr, "it is shown before it is refused"
+    assert "--accept drift" in done.stderr
+    assert "edited by hand" in inside("cat", live), "nothing was overwritten"
+    project.fab("deploy", "-H", "lab", "--yes", *accept("drift"))
     assert "edited by hand" not in inside("cat", live)
     assert touched(before) == {}
+    assert "drift" in audit()[-1]["accepted"]
     assert project.json("plan", "-H", "lab")["empty"] is True
 
 
@@ -155,11 +141,3 @@ def test_old_releases_are_removed_and_the_current_one_is_kept(project: Project, 
     assert current() in kept
     assert len(kept) <= 7, "RELEASES_KEEP is 5, and what serves or served last is kept besides"
     assert json.loads(inside(f"/usr/local/bin/{APP}", "status"))["release"] == current()
-
-
-def visit(url: str):
-    from tasks.core.visit import Visitor
-    from tests.e2e.world import ROOT
-    from tests.lab.names import address
-
-    return Visitor(address(1), Path(ROOT / ".lab/ca.pem")).get(url)

@@ -6,19 +6,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.world import APP, Project, Watch, inside, wait_until
+from tests.e2e.world import Project, Watch, container_of, inside, wait_until
 
 
 @pytest.fixture
 def stopped(request: pytest.FixtureRequest, deployed: Watch) -> Iterator[str]:
     """A service that was stopped by hand; started again afterwards."""
     service = request.param
-    inside("docker", "stop", f"{APP}-{service}-1")
+    name = container_of(service)
+    inside("docker", "stop", name)
     yield service
-    inside("docker", "start", f"{APP}-{service}-1")
+    inside("docker", "start", name)
     healthy = ["docker", "inspect", "-f", "{{.State.Health.Status}}"]
-    for name in {service, "backend", "frontend", "nginx"}:
-        wait_until("healthy", lambda name=name: inside(*healthy, f"{APP}-{name}-1").strip() == "healthy", 90)
+    for each in {name, *(container_of(other) for other in ("backend", "frontend", "nginx"))}:
+        wait_until("healthy", lambda each=each: inside(*healthy, each).strip() == "healthy", 90)
 
 
 @pytest.mark.parametrize("stopped", ["redis", "postgres"], indirect=True)

@@ -6,14 +6,9 @@ import subprocess
 
 import pytest
 
-from tests.e2e.world import HOST, Project, Watch, in_container, inside, wait_until
+from tests.e2e.world import HOST, Project, Watch, inside, sql, wait_until
 
 ROWS = "SELECT count(*) FROM promises"
-
-
-def sql(statement: str) -> str:
-    words = ["psql", "-U", "maicivy", "-d", "maicivy", "-v", "ON_ERROR_STOP=1", "-Atc", statement]
-    return in_container("postgres", *words).strip()
 
 
 @pytest.mark.parametrize(

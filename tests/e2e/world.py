@@ -30,6 +30,7 @@ class Project:
     """A checkout of its own, so that a test can edit files/ and settings like a user, and nobody's are touched."""
 
     root: Path
+    environment: str = ""  # of `--env`; "" is the one without
 
     @classmethod
     def make(cls, root: Path) -> Project:
@@ -89,7 +90,30 @@ class Project:
     @property
     def env_file(self) -> Path:
         """The settings of `-H lab` in this checkout."""
-        return self.root / ".lab" / "env"
+        return self.root / ".lab" / (f"env.{self.environment}" if self.environment else "env")
+
+    def saved(self) -> dict[Path, bytes]:
+        """The settings and files/ as they are."""
+        return {
+            path: path.read_bytes() for path in [self.env_file, *(self.root / "files").rglob("*")] if path.is_file()
+        }
+
+    def restore(self, saved: Mapping[Path, bytes]) -> bool:
+        """Put settings and files/ back as `saved`; whether anything was another."""
+        now = self.saved()
+        for path in now.keys() - saved.keys():
+            path.unlink()
+        for path, content in saved.items():
+            if now.get(path) != content:
+                path.write_bytes(content)
+        return now != saved
+
+    def version(self, backend: str, frontend: str = "") -> None:
+        """Settings for this version of the application (the frontend has the same unless it is named)."""
+        registry = "lab-registry:5001/maicivy"
+        self.set(
+            BACKEND_IMAGE=f"{registry}/backend:{backend}", FRONTEND_IMAGE=f"{registry}/frontend:{frontend or backend}"
+        )
 
     def set(self, **values: str) -> None:
         """Change settings, quoted so that any value is kept."""
@@ -123,25 +147,64 @@ def inside(*words: str, host: str = HOST, check: bool = True, stdin: str | None 
     return done.stdout
 
 
-def in_container(service: str, *words: str, stdin: str | None = None) -> str:
+def container_of(service: str, app: str = APP, host: str = HOST) -> str:
+    """The name of the service's running container; of several the newest. A switched service has another each time."""
+    labels = [f"label=com.docker.compose.{key}={value}" for key, value in (("project", app), ("service", service))]
+    flags = [word for label in [*labels, "label=com.docker.compose.oneoff=False"] for word in ("--filter", label)]
+    names = inside("docker", "ps", "--format", "{{.Names}}", *flags, host=host).split()
+    assert names, f"no container of {service} runs"
+    return max(names, key=lambda name: int(name.rsplit("-", 1)[-1]))
+
+
+def in_container(service: str, *words: str, stdin: str | None = None, app: str = APP, host: str = HOST) -> str:
     """Run a command in one of the application's containers."""
     flag = ["-i"] if stdin is not None else []
-    return inside("docker", "exec", *flag, f"{APP}-{service}-1", *words, stdin=stdin)
+    return inside("docker", "exec", *flag, container_of(service, app, host), *words, host=host, stdin=stdin)
 
 
-def containers() -> dict[str, tuple[str, str]]:
-    """Id and start time of every container of the application: a restart changes one, a recreation both."""
+@dataclass(frozen=True)
+class Container:
+    """One container of the application, running or not, those that run one command among them."""
+
+    service: str
+    name: str
+    id: str
+    state: str
+    started: str
+    image: str
+    oneoff: bool
+
+
+def all_containers(app: str = APP, host: str = HOST) -> list[Container]:
+    """Every container of the application, by name."""
+    fields = (
+        '{{index .Config.Labels "com.docker.compose.service"}} {{.Name}} {{.Id}} {{.State.Status}} '
+        '{{.State.StartedAt}} {{.Image}} {{index .Config.Labels "com.docker.compose.oneoff"}}'
+    )
     listed = inside(
         "sh",
         "-c",
-        f"docker ps -aq --filter label=com.docker.compose.project={APP} | xargs -r docker inspect --format "
-        "'{{index .Config.Labels \"com.docker.compose.service\"}} {{.Id}} {{.State.StartedAt}}'",
+        f"docker ps -aq --filter label=com.docker.compose.project={app} | xargs -r docker inspect --format '{fields}'",
+        host=host,
     )
-    return {line.split()[0]: (line.split()[1], line.split()[2]) for line in listed.splitlines()}
+    rows = (line.split() for line in listed.splitlines())
+    found = [Container(row[0], row[1].lstrip("/"), *row[2:6], oneoff=row[6:] == ["True"]) for row in rows]
+    return sorted(found, key=lambda item: item.name)
 
 
-def touched(before: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    """What happened to containers since `before`: recreated, restarted, created or removed, by service."""
+def containers(app: str = APP, host: str = HOST) -> dict[str, tuple[str, str, str]]:
+    """Id, start time and name of the container of every service.
+
+    A restart changes the second, a recreation the first two, a switch all three.
+    """
+    return {c.service: (c.id, c.started, c.name) for c in all_containers(app, host) if not c.oneoff}
+
+
+def touched(before: Mapping[str, tuple[str, str, str]]) -> dict[str, str]:
+    """What happened to containers since `before`, by service.
+
+    Switched (another one, made beside the old), recreated (in its place), restarted, created or removed.
+    """
     after = containers()
     changes = {}
     for name in before.keys() | after.keys():
@@ -149,7 +212,7 @@ def touched(before: Mapping[str, tuple[str, str]]) -> dict[str, str]:
         if old is None or new is None:
             changes[name] = "created" if old is None else "removed"
         elif old[0] != new[0]:
-            changes[name] = "recreated"
+            changes[name] = "recreated" if old[2] == new[2] else "switched"
         elif old[1] != new[1]:
             changes[name] = "restarted"
     return changes
@@ -165,9 +228,61 @@ def snapshot() -> str:
     )
 
 
-def current() -> str:
+def current(app: str = APP, host: str = HOST) -> str:
     """The release that `current` points to."""
-    return inside("readlink", f"/opt/{APP}/current").strip().rsplit("/", 1)[-1]
+    return inside("readlink", f"/opt/{app}/current", host=host).strip().rsplit("/", 1)[-1]
+
+
+def status(app: str = APP, host: str = HOST) -> dict[str, Any]:
+    """What the host program says about itself."""
+    told: dict[str, Any] = json.loads(inside(f"/usr/local/bin/{app}", "status", host=host))
+    return told
+
+
+def busy(app: str = APP, host: str = HOST) -> dict[str, Any] | None:
+    """Who holds the lock of the host."""
+    holder: dict[str, Any] | None = status(app, host)["busy"]
+    return holder
+
+
+def manifest(release: str, app: str = APP, host: str = HOST) -> dict[str, Any]:
+    """The manifest of a release on the host."""
+    read: dict[str, Any] = json.loads(inside("cat", f"/opt/{app}/releases/{release}/manifest.json", host=host))
+    return read
+
+
+def audit(app: str = APP, host: str = HOST) -> list[dict[str, Any]]:
+    """The audit of the host, oldest first."""
+    entries: list[dict[str, Any]] = json.loads(inside(f"/usr/local/bin/{app}", "audit", "--lines", "500", host=host))[
+        "entries"
+    ]
+    return entries
+
+
+def sql(statement: str, app: str = APP, host: str = HOST) -> str:
+    """What PostgreSQL answers, as bare text."""
+    words = ["psql", "-U", "maicivy", "-d", "maicivy", "-v", "ON_ERROR_STOP=1", "-Atc", statement]
+    return in_container("postgres", *words, app=app, host=host).strip()
+
+
+def visit(url: str, number: int = 1) -> Any:
+    """Fetch a URL from host `number`, as a visitor does: an `Answer`."""
+    from tasks.core.visit import Visitor
+    from tests.lab.names import address
+
+    return Visitor(address(number), ROOT / ".lab/ca.pem").get(url)
+
+
+def images(*, host: str = HOST) -> dict[str, list[str]]:
+    """The images on the host: {id: [references, by tag and by digest]}."""
+    script = "docker image ls -q --no-trunc | sort -u | xargs -r docker image inspect --format '{{json .}}'"
+    found = (json.loads(line) for line in inside("sh", "-c", script, host=host).splitlines())
+    return {item["Id"]: [*(item["RepoTags"] or []), *(item["RepoDigests"] or [])] for item in found}
+
+
+def accept(*rules: str) -> list[str]:
+    """The flags that accept these guards."""
+    return [word for rule in rules for word in ("--accept", rule)]
 
 
 def wait_until(what: str, probe: Any, seconds: float = 60, every: float = 0.2) -> Any:

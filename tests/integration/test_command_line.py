@@ -45,7 +45,7 @@ def ask(s, yes=False):
     """Ask."""
     return Report({}, "answer: " + str(s.out.confirm("sure?")))
 
-@host_task(help={"on": "The host to fail on."})
+@host_task(help={"on": "The host to fail on."}, serving=lambda s: s.run(Command.shell("echo up")).text.strip())
 def fail(s, on=""):
     """Fail on one host."""
     if s.name == on:
@@ -63,6 +63,11 @@ def sick(s):
     """Report something unhealthy."""
     return Report({}, "sick", ExitStatus.UNHEALTHY)
 
+@host_task()
+def settings(s):
+    """Say which settings are read."""
+    return Report({}, f"{s.settings_file.name} {s.target.environment or '-'}")
+
 @host_task(remainder=True)
 def words(s):
     """Take words after --."""
@@ -73,7 +78,7 @@ def here(c):
     """Run on the workstation."""
     return Report({}, "here")
 
-ns = Collection(who, slow, ask, fail, crash, sick, words, here, trust)
+ns = Collection(who, slow, ask, fail, crash, sick, settings, words, here, trust)
 '''
 
 
@@ -155,6 +160,28 @@ def test_another_settings_file_is_chosen_by_the_environment(project: Project) ->
     assert project.fab("who").returncode == 2
 
 
+def test_another_settings_file_is_chosen_by_the_flag_before_the_environment(project: Project) -> None:
+    for name in ("staging", "other"):
+        (project.desk.root / f".env.{name}").write_text("DEPLOY_HOST=vps\n")
+    assert project.fab("settings", "-H", "vps").stdout == ".env -\n"
+    assert project.fab("settings", "--env", "staging").stdout == ".env.staging staging\n"
+    assert project.fab("settings", "--env", "staging", INFRA_ENV="other").stdout == ".env.staging staging\n"
+    both = project.fab("settings", "--env", "staging", "settings", "-H", "vps")
+    assert both.stdout == ".env.staging staging\n" * 2, "a command line is for one environment"
+
+
+@pytest.mark.parametrize("host", [(), ("-H", "vps")])
+def test_settings_of_an_environment_that_are_not_there_are_named(project: Project, host: tuple[str, ...]) -> None:
+    done = project.fab("settings", "--env", "staging", *host)
+    assert (done.returncode, done.stdout) == (10, "")
+    assert done.stderr == ("error: .env.staging does not exist. Next: fab secrets.init --path .env.staging\n")
+
+
+def test_two_environments_on_one_command_line_are_refused(project: Project) -> None:
+    done = project.fab("settings", "--env", "a", "settings", "--env", "b", "-H", "vps")
+    assert (done.returncode, done.stderr) == (2, "error: one command line is for one environment, not a and b\n")
+
+
 def test_the_lab_that_is_not_up_is_named(project: Project) -> None:
     done = project.fab("who", "-H", "lab")
     assert done.returncode == 3
@@ -184,6 +211,17 @@ def test_two_hosts_run_in_parallel_prefixed_and_the_failed_one_is_named(project:
     assert done.returncode == 12
     assert "[a] fine\n" in done.stdout
     assert done.stderr == ("[b] error: the step ended with status 4: no room\n1 of 2 hosts failed: b (exit 12)\n")
+
+
+def test_one_after_the_other_stops_at_the_first_failure_and_says_what_runs_where(project: Project) -> None:
+    done = project.fab("fail", "--on", "a", "--rolling", "1", "-H", "a,b")
+    assert done.returncode == 12
+    assert "fine" not in done.stdout
+    assert done.stderr.splitlines()[-3:] == [
+        "1 of 2 hosts failed: a (exit 12)",
+        "  a (failed): up",
+        "  b (not begun): up",
+    ]
 
 
 def test_parallel_means_at_the_same_time(project: Project, tmp_path: Path) -> None:

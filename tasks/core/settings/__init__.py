@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -77,6 +78,12 @@ class _Values:
     def file(self, name: str) -> Path:
         return file_of(self.text(name), self._root)
 
+    def maybe_file(self, name: str) -> Path | None:
+        return None if self.maybe(name) is None else self.file(name)
+
+    def words(self, name: str) -> tuple[str, ...]:
+        return tuple(shlex.split(self.maybe(name) or ""))
+
     def given_to(self, prefix: str) -> dict[str, Secret]:
         variables = ((given_variable(name), value) for name, value in self._given.items())
         return {variable[1]: Secret(value) for variable, value in variables if variable and variable[0] == prefix}
@@ -90,18 +97,22 @@ def _build(path: Path, given: Mapping[str, str]) -> Settings:
         site_domain=v.text("SITE_DOMAIN"),
         grafana_domain=v.text("GRAFANA_DOMAIN"),
         public_address=v.maybe("PUBLIC_ADDRESS"),
+        http_port=v.number("HTTP_PORT"),
+        https_port=v.number("HTTPS_PORT"),
         deploy_host=v.maybe("DEPLOY_HOST"),
         deploy_user=v.text("DEPLOY_USER"),
         deploy_public_key_file=v.file("DEPLOY_PUBLIC_KEY_FILE"),
         docker_source=v.text("DOCKER_SOURCE"),
         acme_email=v.text("ACME_EMAIL"),
         acme_server=v.text("ACME_SERVER"),
-        trusted_ca_file=v.file("TRUSTED_CA_FILE") if v.maybe("TRUSTED_CA_FILE") else None,
+        trusted_ca_file=v.maybe_file("TRUSTED_CA_FILE"),
         registry=v.maybe("REGISTRY"),
         registry_user=v.maybe("REGISTRY_USER"),
         registry_password=v.maybe_secret("REGISTRY_PASSWORD"),
         backend_image=v.text("BACKEND_IMAGE"),
         frontend_image=v.text("FRONTEND_IMAGE"),
+        backend_build=v.maybe_file("BACKEND_BUILD"),
+        frontend_build=v.maybe_file("FRONTEND_BUILD"),
         postgres_image=v.text("POSTGRES_IMAGE"),
         redis_image=v.text("REDIS_IMAGE"),
         nginx_image=v.text("NGINX_IMAGE"),
@@ -115,12 +126,14 @@ def _build(path: Path, given: Mapping[str, str]) -> Settings:
         grafana_admin_password=v.secret("GRAFANA_ADMIN_PASSWORD"),
         claude_api_key=v.maybe_secret("CLAUDE_API_KEY"),
         openai_api_key=v.maybe_secret("OPENAI_API_KEY"),
+        health_timeout=v.number("HEALTH_TIMEOUT"),
+        drain_time=v.number("DRAIN_TIME"),
+        migration_command=v.words("MIGRATION_COMMAND"),
+        releases_keep=v.number("RELEASES_KEEP"),
         postgres_memory=v.text("POSTGRES_MEMORY"),
         redis_memory=v.text("REDIS_MEMORY"),
         backend_memory=v.text("BACKEND_MEMORY"),
         frontend_memory=v.text("FRONTEND_MEMORY"),
-        health_timeout=v.number("HEALTH_TIMEOUT"),
-        releases_keep=v.number("RELEASES_KEEP"),
         prometheus_retention=v.text("PROMETHEUS_RETENTION"),
         postgres_backup_days=v.number("POSTGRES_BACKUP_DAYS"),
         redis_backup_days=v.number("REDIS_BACKUP_DAYS"),

@@ -119,6 +119,10 @@ def _together(parsed: Parsed) -> list[Problem]:
     found: list[Problem] = []
     if given("SITE_DOMAIN") and given("GRAFANA_DOMAIN") and _same(parsed, "SITE_DOMAIN", "GRAFANA_DOMAIN"):
         found.append(Problem(line("GRAFANA_DOMAIN"), "GRAFANA_DOMAIN", "must differ from SITE_DOMAIN"))
+    if _effective(parsed, "HTTP_PORT") == _effective(parsed, "HTTPS_PORT"):
+        name = "HTTPS_PORT" if given("HTTPS_PORT") else "HTTP_PORT"
+        other = "HTTP_PORT" if name == "HTTPS_PORT" else "HTTPS_PORT"
+        found.append(Problem(line(name), name, f"must differ from {other}"))
     if given("REGISTRY_USER") != given("REGISTRY_PASSWORD"):
         there, absent = sorted(("REGISTRY_USER", "REGISTRY_PASSWORD"), key=given, reverse=True)
         if absent not in parsed.damaged:
@@ -126,6 +130,12 @@ def _together(parsed: Parsed) -> list[Problem]:
     elif given("REGISTRY_USER") and not given("REGISTRY"):
         found.append(Problem(line("REGISTRY_USER"), "REGISTRY_USER", "needs REGISTRY; write docker.io for Docker Hub"))
     return found
+
+
+def _effective(parsed: Parsed, name: str) -> str | None:
+    """The value or the default, numbers without leading zeros."""
+    entry = parsed.entries.get(name)
+    return ((entry.value if entry else "") or BY_NAME[name].default or "").lstrip("0")
 
 
 def _same(parsed: Parsed, one: str, other: str) -> bool:

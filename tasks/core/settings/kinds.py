@@ -165,6 +165,17 @@ def _role(value: str) -> str | None:
     return None if re.fullmatch(_IDENTIFIER, value) else f"must be {_IDENTIFIER_SAYS}"
 
 
+def _command(value: str) -> str | None:
+    import shlex
+
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        return "has a quote that is not closed"
+    return None if words and words[0] and value.isprintable() else f"must be {_COMMAND_SAYS}"
+
+
+_COMMAND_SAYS = "a command and its arguments, quoted as for a shell but run without one"
 _APP_NAME = "lower-case letters, digits and single hyphens, starting with a letter, at most 30"
 _SIZE_SAYS = "a memory size such as 512m or 2g"
 _IDENTIFIER = r"[a-z_][a-z0-9_-]{0,62}"
@@ -194,6 +205,9 @@ KINDS: dict[str, Kind] = {
     "token": Kind("any characters, without spaces around them", _token),
     "size": Kind(_SIZE_SAYS, _size),
     "seconds": _number("a whole number of seconds", 5, 3600),
+    "port": _number("a port number", 1, 65535),
+    "directory": _pattern("the path of a directory; a relative one starts at the project", r"[^\x00-\x1f]+"),
+    "command": Kind(_COMMAND_SAYS, _command),
     "days": _number("a whole number of days", 1, 3650),
     "releases": _number("a whole number", 2, 100),
     "retention": _pattern("a number and h, d, w or y, such as 15d", r"[1-9][0-9]{0,4}[hdwy]"),

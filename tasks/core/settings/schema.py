@@ -77,6 +77,14 @@ SECTIONS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
                 "ip address",
                 "Checks from outside connect to this address instead of asking DNS: for before DNS is switched.",
             ),
+            _default(
+                "HTTP_PORT",
+                "port",
+                "80",
+                "Where plain HTTP is answered, by sending visitors on to HTTPS. "
+                "A second application on the same server needs another one.",
+            ),
+            _default("HTTPS_PORT", "port", "443", "Where the site and the dashboards are served."),
         ),
     ),
     (
@@ -138,6 +146,12 @@ SECTIONS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
                 "registry.example.com/maicivy/frontend:1.0.0",
                 "The application's Next.js frontend.",
             ),
+            _optional(
+                "BACKEND_BUILD",
+                "directory",
+                "Where the Dockerfile of BACKEND_IMAGE is, for `fab deploy --build`, which needs no registry.",
+            ),
+            _optional("FRONTEND_BUILD", "directory", "The same for FRONTEND_IMAGE."),
             _default(
                 "POSTGRES_IMAGE",
                 "image",
@@ -171,14 +185,31 @@ SECTIONS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
         ),
     ),
     (
+        "Deploys",
+        (
+            _default("HEALTH_TIMEOUT", "seconds", "120", "How long a deploy waits for every container to be healthy."),
+            _default(
+                "DRAIN_TIME",
+                "seconds",
+                "30",
+                "How long requests and WebSockets that are under way may go on with the old containers.",
+            ),
+            _optional(
+                "MIGRATION_COMMAND",
+                "command",
+                "Run once in the new backend image, before any traffic moves, when that image or this command changed; "
+                "the database is dumped before it.",
+            ),
+            _default("RELEASES_KEEP", "releases", "5", "How many releases stay on the server, to roll back to."),
+        ),
+    ),
+    (
         "Limits and retention",
         (
             _default("POSTGRES_MEMORY", "size", "512m", "Memory limit of the container."),
             _default("REDIS_MEMORY", "size", "256m", "Memory limit of the container."),
             _default("BACKEND_MEMORY", "size", "512m", "Memory limit of the container."),
             _default("FRONTEND_MEMORY", "size", "512m", "Memory limit of the container."),
-            _default("HEALTH_TIMEOUT", "seconds", "120", "How long a deploy waits for every container to be healthy."),
-            _default("RELEASES_KEEP", "releases", "5", "How many releases stay on the server, to roll back to."),
             _default("PROMETHEUS_RETENTION", "retention", "15d", "How long metrics are kept."),
             _default(
                 "POSTGRES_BACKUP_DAYS",

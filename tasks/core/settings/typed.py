@@ -12,6 +12,8 @@ from tasks.model import urls
 
 BACKEND_PORT = 8080
 FRONTEND_PORT = 3000
+INNER_PORT = 8080
+"""Where nginx hands requests of the other containers to the backend; it is not published."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,9 @@ class Settings:
     """Every setting under its name in lower case, converted. An optional one that is not given is None.
 
     `path` is the file they come from; `backend_given` and `frontend_given` are the BACKEND_ENV_ and FRONTEND_ENV_
-    variables without that prefix. health_timeout is in seconds, the *_backup_days in days; sizes and
-    prometheus_retention stay in the notation of Docker and Prometheus. Files are absolute paths.
+    variables without that prefix. health_timeout and drain_time are in seconds, the *_backup_days in days; sizes
+    and prometheus_retention stay in the notation of Docker and Prometheus; migration_command is in words, none when
+    there is no migration. Files and directories are absolute paths.
     """
 
     path: Path
@@ -28,6 +31,8 @@ class Settings:
     site_domain: str
     grafana_domain: str
     public_address: str | None
+    http_port: int
+    https_port: int
     deploy_host: str | None
     deploy_user: str
     deploy_public_key_file: Path
@@ -40,6 +45,8 @@ class Settings:
     registry_password: Secret | None
     backend_image: str
     frontend_image: str
+    backend_build: Path | None
+    frontend_build: Path | None
     postgres_image: str
     redis_image: str
     nginx_image: str
@@ -53,12 +60,14 @@ class Settings:
     grafana_admin_password: Secret
     claude_api_key: Secret | None
     openai_api_key: Secret | None
+    health_timeout: int
+    drain_time: int
+    migration_command: tuple[str, ...]
+    releases_keep: int
     postgres_memory: str
     redis_memory: str
     backend_memory: str
     frontend_memory: str
-    health_timeout: int
-    releases_keep: int
     prometheus_retention: str
     postgres_backup_days: int
     redis_backup_days: int
@@ -74,6 +83,16 @@ class Settings:
     def domains(self) -> list[str]:
         """The names the certificate must hold, the site's first."""
         return [self.site_domain, self.grafana_domain]
+
+    @property
+    def site_url(self) -> str:
+        """Where visitors find the site, without a trailing slash."""
+        return urls.https_url(self.site_domain, self.https_port)
+
+    @property
+    def grafana_url(self) -> str:
+        """Where the dashboards are, without a trailing slash."""
+        return urls.https_url(self.grafana_domain, self.https_port)
 
     @property
     def images(self) -> dict[str, str]:
@@ -103,8 +122,8 @@ class Settings:
         password, redis = self.postgres_password.reveal(), self.redis_password.reveal()
         environment: dict[str, str | Secret] = {
             "PORT": str(BACKEND_PORT),
-            "SITE_URL": urls.https_url(self.site_domain),
-            "GRAFANA_URL": urls.https_url(self.grafana_domain),
+            "SITE_URL": self.site_url,
+            "GRAFANA_URL": self.grafana_url,
             "DATABASE_URL": Secret(urls.postgres_url(self.postgres_user, password, "postgres", self.postgres_db)),
             "REDIS_URL": Secret(urls.redis_url(redis, "redis")),
         }
@@ -119,9 +138,10 @@ class Settings:
             "PORT": str(FRONTEND_PORT),
             # Next.js listens on the address HOSTNAME names; Docker's own value would leave 127.0.0.1 deaf
             "HOSTNAME": "0.0.0.0",  # noqa: S104 - inside the container
-            "SITE_URL": urls.https_url(self.site_domain),
-            "GRAFANA_URL": urls.https_url(self.grafana_domain),
-            "API_URL": f"http://backend:{BACKEND_PORT}",
+            "SITE_URL": self.site_url,
+            "GRAFANA_URL": self.grafana_url,
+            # not the backend's own name: nginx's inner door moves with the switch, so that none of its requests is lost
+            "API_URL": f"http://nginx:{INNER_PORT}",
         } | dict(self.frontend_given)
 
     def compose_environment(self) -> dict[str, str | Secret]:
@@ -129,10 +149,12 @@ class Settings:
         environment: dict[str, str | Secret] = {
             "APP_NAME": self.app_name,
             "VERSION": self.version,
+            "HTTP_PORT": str(self.http_port),
+            "HTTPS_PORT": str(self.https_port),
             "SITE_DOMAIN": self.site_domain,
             "GRAFANA_DOMAIN": self.grafana_domain,
-            "SITE_URL": urls.https_url(self.site_domain),
-            "GRAFANA_URL": urls.https_url(self.grafana_domain),
+            "SITE_URL": self.site_url,
+            "GRAFANA_URL": self.grafana_url,
             "POSTGRES_DB": self.postgres_db,
             "POSTGRES_USER": self.postgres_user,
             "POSTGRES_PASSWORD": self.postgres_password,

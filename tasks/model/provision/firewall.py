@@ -1,4 +1,7 @@
-"""UFW: SSH where it really listens, 80 and 443, everything else closed; never a step that could lock the user out."""
+"""UFW: SSH where it really listens, the ports of the site, everything else closed.
+
+Never a step that could lock the user out, or close what another application on the host has open.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,11 @@ from tasks.core.errors import Refused
 from tasks.model.facts import Facts, Firewall, Rule
 from tasks.model.provision.step import Step, commands
 
-WEB_PORTS = (80, 443)
 _ALLOWS = ("allow", "limit")
 
 
-def steps(facts: Facts) -> Iterator[Step]:
-    """What UFW lacks, in an order in which SSH is allowed before anything is closed. The user's own rules are kept.
+def steps(facts: Facts, http_port: int, https_port: int) -> Iterator[Step]:
+    """What UFW lacks, in an order in which SSH is allowed before anything is closed. Rules that are there are kept.
 
     Raises Refused when a rule of the user's would shut this very login out.
     """
@@ -30,8 +32,9 @@ def steps(facts: Facts) -> Iterator[Step]:
     for port in (port for port in facts.sshd_ports if not _lets_in(firewall, facts, port)):
         lines.append(_allow(port, "SSH"))
         lacks.append(f"{port} (SSH) open")
-    for port in (port for port in WEB_PORTS if not _decided(firewall.rules, port)):
-        lines.append(_allow(port, "HTTP" if port == 80 else "HTTPS"))
+    web = {http_port: "HTTP", https_port: "HTTPS"}
+    for port in (port for port in web if not _decided(firewall.rules, port)):
+        lines.append(_allow(port, web[port]))
         lacks.append(f"{port} open")
     if firewall.default == "accept":
         lines.append(Command("ufw", "default", "deny", "incoming"))

@@ -33,6 +33,11 @@ def test_an_environment_has_its_own_settings_file(place: Workplace) -> None:
     assert resolve("vps", staging).settings_file == place.root / ".env.staging"
 
 
+def test_a_target_knows_its_environment(place: Workplace) -> None:
+    staging = Workplace(place.root, place.ssh_config, environment="staging")
+    assert (resolve("vps", staging).environment, resolve("vps", place).environment) == ("staging", "")
+
+
 @pytest.fixture
 def lab(place: Workplace) -> Workplace:
     (place.root / ".lab").mkdir()
@@ -45,6 +50,10 @@ def test_the_lab_has_its_own_configuration_keys_and_settings(lab: Workplace) -> 
     assert target.hop.address == "172.31.213.11"
     assert target.hop.known_hosts == (lab.root / ".lab/known_hosts",)
     assert (target.settings_file, target.trust_file) == (lab.root / ".lab/env", lab.root / ".lab/known_hosts")
+
+
+def test_an_environment_of_the_lab_has_its_settings_beside_the_others(lab: Workplace) -> None:
+    assert resolve("lab", Workplace(lab.root, environment="staging")).settings_file == lab.root / ".lab/env.staging"
 
 
 def test_a_lab_that_is_not_up_says_how_to_start_it(place: Workplace) -> None:

@@ -30,6 +30,16 @@ def test_a_host_task_is_an_invoke_task_with_its_help() -> None:
     assert arguments["count"].kind is int
 
 
+def test_every_host_task_can_be_given_an_environment_and_a_local_one_cannot() -> None:
+    @local_task()
+    def here(c: invoke.Context) -> None:
+        """Do nothing."""
+
+    env = {argument.name: argument for argument in sample.get_arguments()}["env"]
+    assert ".env.NAME" in (env.help or "")
+    assert "env" not in {argument.name for argument in here.get_arguments()}
+
+
 def test_flags_have_no_letters_that_would_shadow_fabs_own() -> None:
     assert all(len(name) > 1 for argument in sample.get_arguments() for name in argument.names)
 

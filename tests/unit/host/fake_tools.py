@@ -41,14 +41,17 @@ def now_id(value):
     return f"2026-11-22T10:00:00.{value['clock']:09d}Z"
 
 
-def make(value, name, spec, extra=None):
+def make(value, name, spec, number=1):
+    """A container of service `name`; the first is kept under that name, later ones as name-2, name-3, ..."""
     started = now_id(value)
     mood = value.get("moods", {}).get(spec["image"], "well")
     status = {"exits": "exited"}.get(mood, "running")
     health = {"unhealthy": "unhealthy", "starting": "starting"}.get(mood, "healthy" if spec.get("healthcheck") else "")
-    value["containers"][name] = {
+    value["containers"][name if number == 1 else f"{name}-{number}"] = {
         "Id": f"{zlib.crc32(f'{name} {started}'.encode()):064x}"[:64],
-        "Name": f"/app-{name}-1",
+        "Name": f"/app-{name}-{number}",
+        "Image": f"sha256:{zlib.crc32(spec['image'].encode()):064x}",
+        "NetworkSettings": {"Networks": {"app_edge": {"IPAddress": f"10.0.0.{value['clock']}"}}},
         "spec": spec,
         "RestartCount": 5 if mood == "loops" else 0,
         "Config": {
@@ -64,6 +67,28 @@ def make(value, name, spec, extra=None):
             **({"Health": {"Status": health, "Log": []}} if health else {}),
         },
     }
+    if name == "nginx":
+        reload_nginx(value)
+
+
+def of_service(value, name):
+    return [item for item in value["containers"].values() if service_of(item) == name]
+
+
+def service_of(item):
+    return item["Config"]["Labels"]["com.docker.compose.service"]
+
+
+def upstreams():
+    path = HOME / "opt" / "shared" / "upstreams" / "services.conf"
+    return path.read_text() if path.exists() else ""
+
+
+def reload_nginx(value):
+    """It reads its files and gets new workers. The old ones end at once, or after as many looks as `busy` says."""
+    value["loaded"] = upstreams()
+    kept = value.get("workers", []) if value.get("busy") else []
+    value["workers"] = [*kept, int(now_id(value)[-5:-1])]
 
 
 def hashed(spec):
@@ -84,15 +109,23 @@ def compose(value, argv):
         for item in value["containers"].values():
             item["State"]["Status"] = "exited"
         return
+    if "--scale" in argv:
+        for word in [argv[i + 1] for i, word in enumerate(argv) if word == "--scale"]:
+            name, _, count = word.partition("=")
+            for _missing in range(int(count) - len(of_service(value, name))):
+                last = max([int(item["Name"].rsplit("-", 1)[1]) for item in of_service(value, name)], default=0)
+                make(value, name, services[name], last + 1)
+        if value.get("compose_error"):
+            fail(value["compose_error"])
+        return
     for name, spec in services.items():
+        if name not in argv:
+            continue
         there = value["containers"].get(name)
         if there is None or (there["spec"] != spec and "--no-recreate" not in argv):
             make(value, name, spec)
         elif there["State"]["Status"] != "running":
             there["State"].update(Status="running", StartedAt=now_id(value))
-    if "--remove-orphans" in argv:
-        for name in set(value["containers"]) - set(services):
-            del value["containers"][name]
     if value.get("compose_error"):
         fail(value["compose_error"])
 
@@ -123,6 +156,24 @@ def docker(value, argv):
     elif argv[0] == "exec":
         if error := value.get("exec_error"):
             fail(error)
+        if "marker" in argv:
+            say(value.get("loaded", "").partition('default "')[2].partition('"')[0])
+        elif "reload" in argv and not value.get("deaf"):
+            reload_nginx(value)
+    elif argv[0] == "top":
+        say("PID ARGS")
+        for pid in value.get("workers", []):
+            say(f"{pid} nginx: worker process")
+        if value.get("busy"):  # one look later they are done
+            value["busy"] -= 1
+            value["workers"] = value["workers"] if value["busy"] else value["workers"][-1:]
+    elif argv[0] == "start":
+        by_id[argv[1]]["State"].update(Status="running", StartedAt=now_id(value))
+    elif argv[0] == "stop":
+        by_id[argv[1]]["State"]["Status"] = "exited"
+    elif argv[0] == "rm":
+        for key in [key for key, item in containers.items() if item["Id"] in argv]:
+            del containers[key]
     elif argv[0] == "restart":
         by_id[argv[1]]["State"]["StartedAt"] = now_id(value)
     elif argv[0] == "logs":
@@ -173,6 +224,8 @@ def systemd_run(argv):
     status = child.wait()
     result = "success" if status == 0 else "exit-code" if status > 0 else "signal"
     shown = str(status) if status >= 0 else signal.Signals(-status).name.removeprefix("SIG")
+    if json.loads((HOME / "state.json").read_text()).get("power_cut"):
+        os.kill(os.getpid(), signal.SIGKILL)  # nothing runs after that
     with contextlib.suppress(KeyError):
         environment = {**os.environ, "SERVICE_RESULT": result, "EXIT_STATUS": shown}
         subprocess.run([*python, *options["ExecStopPost"].split()], env=environment, check=False)

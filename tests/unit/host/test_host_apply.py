@@ -63,7 +63,7 @@ def test_changed_configuration_is_checked_before_it_is_live_and_reloaded_after_u
     assert order(world) == ["check", "up", "exec"]
     assert world.lives() == before
     [check] = world.calls("docker run")
-    assert f"source={world.config.staging}/nginx,target=/mnt/nginx,readonly" in check
+    assert f"source={world.config.staging}/live/nginx,target=/mnt/nginx,readonly" in check
     assert "--network none --read-only" in check
     assert not world.config.staging.exists()
 

@@ -69,6 +69,20 @@ def test_secrets_are_masked_in_everything_that_is_shown_and_kept() -> None:
     assert "hunter22" not in json.dumps(renderer.final)
 
 
+def test_the_last_words_of_what_failed_come_before_the_error_and_not_a_second_time() -> None:
+    text, _, renderer = shown(failed(9, cause="backend is not healthy", log=["panic: no database", "exit 1\n"]))
+    assert text == "    panic: no database\n    exit 1\n"
+    with pytest.raises(Unhealthy) as caught:
+        verdict(renderer.final, "vps")
+    assert "panic" not in caught.value.one_line()
+
+
+def test_a_log_is_shown_up_to_its_last_twenty_lines_and_only_of_a_failure() -> None:
+    text, _, _ = shown(failed(12, log="\n".join(f"line {n}" for n in range(30))))
+    assert text.splitlines()[0].strip() == "line 10"
+    assert shown({"event": "done", "data": {"status": 0, "log": ["well"]}})[0] == ""
+
+
 def test_done_hands_back_its_data() -> None:
     _, _, renderer = shown({"event": "done", "data": {"status": 0, "release": "r1"}})
     assert verdict(renderer.final, "vps")["release"] == "r1"

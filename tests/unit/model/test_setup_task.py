@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tasks.core import settings as settings_module
-from tasks.core.errors import AuthenticationFailed, ConnectionLost, HostFailed, Refused, UsageError
+from tasks.core.errors import AuthenticationFailed, ConnectionLost, HostFailed, Locked, Refused, UsageError
 from tasks.core.output import Console, Output
 from tasks.core.session import Result
 from tasks.model import program
@@ -37,6 +37,7 @@ class Host:
     """Stands in for a Session: answers questions for facts in turn and notes everything else that it is told to do."""
 
     name, user, address = "vps", "admin", "203.0.113.10"
+    target = SimpleNamespace(environment="")
 
     def __init__(self, settings_file: Path, *answers: bytes, events: list[str] | None = None) -> None:
         self.settings_file = settings_file
@@ -52,7 +53,7 @@ class Host:
 
     def lines(self, command: Any, on_line: Callable[[str], None], *, stdin: bytes | None = None, **_: Any) -> Result:
         self.done.append((command.label, stdin or b""))
-        if command.label.startswith("/usr/local/bin/"):
+        if command.argv[0].startswith("/usr/local/bin/"):
             for event in self.events:
                 on_line(event)
         return Result(0, b"", "")
@@ -66,6 +67,9 @@ def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         deploy_user="deploy",
         docker_source="distribution",
         deploy_public_key_file=Path("~/.ssh/id_ed25519.pub").expanduser(),
+        http_port=80,
+        https_port=443,
+        secrets=[],
     )
     monkeypatch.setattr(settings_module, "load", lambda path: values)
     return tmp_path / ".env"
@@ -161,8 +165,38 @@ def test_a_running_setup_is_watched_to_its_end_before_planning(settings_file: Pa
     busy = answer("debian-13-done-sudo", ('"busy": null', '"busy": {"who": "ann@laptop", "what": "setup"}'))
     host = Host(settings_file, busy, answer("debian-13-done-sudo"))
     assert setup.body(host, yes=True).data["steps"] == []
-    assert [label for label, _ in host.done] == ["/usr/local/bin/maicivy attach"]
-    assert "setup by ann@laptop is still running" in host.shown.getvalue()
+    assert [label for label, _ in host.done] == ["maicivy attach"]
+    assert "setup by ann@laptop is running already, watching it" in host.shown.getvalue()
+
+
+def test_a_host_that_is_busy_with_something_else_is_refused_with_who_and_what(settings_file: Path) -> None:
+    busy = answer("debian-13-done-sudo", ('"busy": null', '"busy": {"who": "ann@laptop", "what": "deploy of r1"}'))
+    host = Host(settings_file, busy)
+    with pytest.raises(Locked, match=r"busy: deploy of r1 by ann@laptop since .*--wait 300"):
+        setup.body(host, yes=True)
+    assert host.done == []
+
+
+def test_with_wait_somebody_elses_command_is_waited_for(settings_file: Path) -> None:
+    text = '"busy": {"who": "ann@laptop", "what": "deploy of r1", "unit": "maicivy-apply-r1"}'
+    busy = answer("debian-13-done-sudo", ('"busy": null', text))
+    host = Host(settings_file, busy, answer("debian-13-done-sudo"))
+    assert setup.body(host, yes=True, wait=60).data["steps"] == []
+    assert [label for label, _ in host.done] == ["maicivy attach"]
+    assert "waiting for deploy of r1 by ann@laptop" in host.shown.getvalue()
+
+
+def test_the_host_program_is_told_how_long_to_wait(settings_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(settings_file, answer("debian-13-done-sudo", ("LOADED=yes\n", "")), answer("debian-13-done-sudo"))
+    setup.body(host, yes=True, wait=90)
+    ((label, _),) = host.done
+    assert label.endswith(" --wait 90")
+
+
+def test_the_ports_of_the_settings_are_opened(settings_file: Path) -> None:
+    settings_module.load(settings_file).https_port = 8443  # type: ignore[misc]
+    report = setup.body(Host(settings_file, answer("debian-13-done-sudo")), dry_run=True)
+    assert report.data["steps"] == [{"name": "firewall", "why": "not yet: 8443 open"}]
 
 
 def test_a_login_without_sudo_is_told_to_come_as_root(settings_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

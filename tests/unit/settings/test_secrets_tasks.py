@@ -49,6 +49,14 @@ def values_in(path: Path) -> list[str]:
     return [entry.value for name, entry in parse(path.read_text()).entries.items() if name.endswith("PASSWORD")]
 
 
+def test_init_writes_the_settings_of_an_environment(project: Path) -> None:
+    assert init(env="staging").text.endswith("then: fab secrets.check --path .env.staging")
+    assert (project / ".env.staging").exists()
+    assert not (project / ".env").exists()
+    with pytest.raises(UsageError, match="--path and --env"):
+        init(env="staging", path="other.env")
+
+
 def test_init_says_what_was_generated_and_what_is_left_but_no_value(project: Path) -> None:
     report = init()
     assert report.status is ExitStatus.OK

@@ -42,7 +42,7 @@ def test_the_frontend_gets_no_secret_of_the_backend(write_settings: WriteSetting
     assert revealed(environment) == {
         "PORT": "3000",
         "HOSTNAME": "0.0.0.0",
-        "API_URL": "http://backend:8080",
+        "API_URL": "http://nginx:8080",
         "SITE_URL": "https://cv.site.test",
         "GRAFANA_URL": "https://stats.site.test",
     }
@@ -122,6 +122,15 @@ def all_secrets(write_settings: WriteSettings) -> Settings:
             POSTGRES_PASSWORD="pass/word@1#",
         )
     )
+
+
+def test_a_port_of_its_own_is_part_of_every_public_url(write_settings: WriteSettings) -> None:
+    settings = load(write_settings(HTTP_PORT="8080", HTTPS_PORT="8443"))
+    assert (settings.site_url, settings.grafana_url) == ("https://cv.site.test:8443", "https://stats.site.test:8443")
+    environment = revealed(settings.compose_environment())
+    assert (environment["HTTP_PORT"], environment["HTTPS_PORT"]) == ("8080", "8443")
+    for given in (environment, settings.backend_environment(), settings.frontend_environment()):
+        assert (given["SITE_URL"], given["GRAFANA_URL"]) == (settings.site_url, settings.grafana_url)
 
 
 def test_output_is_cleaned_of_every_secret_also_as_spelled_in_urls(write_settings: WriteSettings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,19 @@ def test_an_empty_value_means_the_default(write_settings: WriteSettings) -> None
     assert load(write_settings(RELEASES_KEEP="", POSTGRES_IMAGE="")).postgres_image == "postgres:17.12"
 
 
+def test_a_migration_command_is_split_as_a_shell_would(write_settings: WriteSettings) -> None:
+    assert load(write_settings()).migration_command == ()
+    settings = load(write_settings(MIGRATION_COMMAND="/app/migrate --to 'the top' $HOME"))
+    assert settings.migration_command == ("/app/migrate", "--to", "the top", "$HOME")
+
+
+def test_a_build_directory_starts_at_the_project_and_need_not_be_there(write_settings: WriteSettings) -> None:
+    path = write_settings(BACKEND_BUILD="../app/backend")
+    settings = load(path)
+    assert settings.backend_build == path.parent / "../app/backend"
+    assert settings.frontend_build is None
+
+
 def test_every_setting_is_an_attribute_in_lower_case() -> None:
     attributes = {field.name for field in dataclasses.fields(Settings)} - {"path", "backend_given", "frontend_given"}
     assert attributes == {setting.name.lower() for setting in SCHEMA}
@@ -71,13 +85,15 @@ def test_every_given_setting_reaches_its_attribute(write_settings: WriteSettings
         "releases": "17",
         "retention": "77d",
         "days": "78",
+        "directory": str(tmp_path),
     }
-    given = dict(GOOD)
+    given = dict(GOOD) | {"HTTP_PORT": "8081", "HTTPS_PORT": "8444", "MIGRATION_COMMAND": "/app/server -migrate"}
     for setting in SCHEMA:
         given[setting.name] = given.get(setting.name) or samples[setting.kind].format(setting.name.lower())
     settings = load(write_settings(given))
     for name, text in given.items():
         value = getattr(settings, name.lower())
+        value = shlex.join(value) if isinstance(value, tuple) else value
         assert (value.reveal() if isinstance(value, Secret) else str(value)) == text
         assert isinstance(value, Secret) is next(s.secret for s in SCHEMA if s.name == name)
 
@@ -107,6 +123,10 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file(write_text: 
         ({"REGISTRY_USER": "me", "REGISTRY_PASSWORD": "pw"}, ":9: REGISTRY_USER: needs REGISTRY; write docker.io"),
         ({"TRUSTED_CA_FILE": "no.pem"}, ":9: TRUSTED_CA_FILE: names a file that does not exist"),
         ({"TRUSTED_CA_FILE": "~nobody-here/no.pem"}, ":9: TRUSTED_CA_FILE: names a file that does not exist"),
+        ({"HTTP_PORT": "443"}, ":9: HTTP_PORT: must differ from HTTPS_PORT"),
+        ({"HTTPS_PORT": "080"}, ":9: HTTPS_PORT: must differ from HTTP_PORT"),
+        ({"HTTP_PORT": "9000", "HTTPS_PORT": "9000"}, ":10: HTTPS_PORT: must differ from HTTP_PORT"),
+        ({"MIGRATION_COMMAND": "sh -c 'never closed"}, ":9: MIGRATION_COMMAND: has a quote that is not closed"),
         ({"BACKEND_ENV_PORT": "1"}, ":9: BACKEND_ENV_PORT: is refused: PORT is set by the toolkit"),
         ({"BACKEND_ENV_CLAUDE_API_KEY": "1"}, ":9: BACKEND_ENV_CLAUDE_API_KEY: is refused: CLAUDE_API_KEY is set by"),
         ({"FRONTEND_ENV_API_URL": "1"}, ":9: FRONTEND_ENV_API_URL: is refused: API_URL is set by the toolkit"),

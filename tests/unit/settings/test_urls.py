@@ -35,3 +35,10 @@ def test_no_character_of_a_password_is_left_that_a_url_gives_a_meaning(character
 
 def test_a_site_is_https_without_a_trailing_slash() -> None:
     assert urls.https_url("cv.site.test") == "https://cv.site.test"
+
+
+def test_a_port_is_part_of_the_address_only_where_it_is_not_the_usual_one() -> None:
+    assert urls.https_url("cv.site.test", 8443) == "https://cv.site.test:8443"
+    assert urls.https_url("cv.site.test", 80) == "https://cv.site.test:80"
+    assert urls.http_url("cv.site.test", 8080) == "http://cv.site.test:8080"
+    assert urls.http_url("cv.site.test") == "http://cv.site.test"

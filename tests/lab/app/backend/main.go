@@ -22,14 +22,19 @@ const drainTime = 30 * time.Second
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	run := serve
 	if len(os.Args) > 1 {
-		if os.Args[1] != "-healthcheck" {
+		switch os.Args[1] {
+		case "-healthcheck":
+			os.Exit(healthcheck("http://127.0.0.1:" + setting("PORT", "8080") + "/health"))
+		case "-migrate":
+			run = migrateAndStop
+		default:
 			slog.Error("unknown argument", "argument", os.Args[1])
 			os.Exit(2)
 		}
-		os.Exit(healthcheck("http://127.0.0.1:" + setting("PORT", "8080") + "/health"))
 	}
-	if err := serve(); err != nil {
+	if err := run(); err != nil {
 		slog.Error("stopped", "cause", err.Error())
 		os.Exit(1)
 	}
@@ -58,8 +63,31 @@ func healthcheck(url string) int {
 	return 0
 }
 
+func fromEnvironment() (*app, error) {
+	return newApp(os.Getenv("DATABASE_URL"), os.Getenv("REDIS_URL"), setting("APP_VERSION", "0.0.0"), os.Getenv("LAB_BROKEN"))
+}
+
+func migrateAndStop() error {
+	app, err := fromEnvironment()
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	return migrate(ctx, app, os.Getenv("LAB_MIGRATION"), os.Stdout)
+}
+
 func serve() error {
-	app, err := newApp(os.Getenv("DATABASE_URL"), os.Getenv("REDIS_URL"), setting("APP_VERSION", "0.0.0"), os.Getenv("LAB_BROKEN"))
+	delay, err := inSeconds("LAB_START_DELAY", os.Getenv("LAB_START_DELAY"))
+	if err != nil {
+		return err
+	}
+	life, err := inSeconds("LAB_DIE_AFTER", os.Getenv("LAB_DIE_AFTER"))
+	if err != nil {
+		return err
+	}
+	app, err := fromEnvironment()
 	if err != nil {
 		return err
 	}
@@ -67,14 +95,28 @@ func serve() error {
 	if app.broken != "" {
 		slog.Error("this version cannot work", "version", app.version, "cause", app.broken)
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if delay > 0 {
+		slog.Info("slow to start", "seconds", delay.Seconds())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(delay):
+		}
+	}
 	listener, err := net.Listen("tcp", ":"+setting("PORT", "8080"))
 	if err != nil {
 		return err
 	}
 	server := &http.Server{Handler: app.handler(), ReadHeaderTimeout: 10 * time.Second}
 	server.RegisterOnShutdown(app.closeSockets)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
+	if life > 0 {
+		time.AfterFunc(life, func() {
+			slog.Error("dying, as LAB_DIE_AFTER says", "seconds", life.Seconds())
+			os.Exit(3)
+		})
+	}
 	go app.prepare(ctx)
 	go app.watchVisitors(ctx)
 	failed := make(chan error, 1)

@@ -104,20 +104,21 @@ func (a *app) addVisit(w http.ResponseWriter, r *http.Request) {
 		unavailable(w, "redis", err)
 		return
 	}
-	a.respondVisits(ctx, w, http.StatusCreated)
+	a.respondVisits(ctx, w, http.StatusCreated, "")
 }
 
 func (a *app) countVisits(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
-	a.respondVisits(ctx, w, http.StatusOK)
+	a.respondVisits(ctx, w, http.StatusOK, r.URL.Query().Get("path"))
 }
 
-func (a *app) respondVisits(ctx context.Context, w http.ResponseWriter, status int) {
+// respondVisits answers with the number of visits: of one path, so that a request that was counted twice is found, or of all.
+func (a *app) respondVisits(ctx context.Context, w http.ResponseWriter, status int, path string) {
 	counted := make(chan int64, 1) // not a plain variable: a query that is given up may still write to it
 	err := within(ctx, func() error {
 		var count int64
-		err := a.db.QueryRowContext(ctx, "SELECT count(*) FROM visits").Scan(&count)
+		err := a.db.QueryRowContext(ctx, "SELECT count(*) FROM visits WHERE $1 = '' OR path = $1", path).Scan(&count)
 		counted <- count
 		return err
 	})

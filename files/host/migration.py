@@ -1,0 +1,70 @@
+"""Migrations: a command of the new backend image, run once before any traffic moves, with a dump made before it."""
+
+from __future__ import annotations
+
+from host import compose, dump, process, releases
+from host.config import Config
+from host.errors import Failure, one_line
+from host.events import Journal
+from host.releases import Release
+
+SERVICE = "backend"
+_DEADLINE = 3600.0  # seconds
+_TAIL = 20  # lines of its output that a failure carries
+
+
+def container(config: Config) -> str:
+    """The name of the container a migration runs in: what was cut off is found again by it."""
+    return f"{config.app}-migration"
+
+
+def due(config: Config, release: Release) -> bool:
+    """Does the release bring another backend image or another command than the one that serves?"""
+    words = release.manifest.settings.migration
+    if not words or SERVICE not in release.manifest.services:
+        return False
+    current = releases.current(config)
+    if current is None or SERVICE not in current.manifest.services:
+        return True
+    old, new = current.manifest.services[SERVICE], release.manifest.services[SERVICE]
+    return (old.image, old.pin, current.manifest.settings.migration) != (new.image, new.pin, words)
+
+
+def run(config: Config, release: Release, journal: Journal) -> dict[str, object]:
+    """Dump the database, then run the command; returns {"migrated": True, "dump": path}. Raises Failure.
+
+    What the command did before it failed stays done: that it can be undone is its own business.
+    """
+    with journal.step("dump", "dumping the database first") as step:
+        path = dump.make(config, release)
+        step.done(f"{path.stat().st_size} bytes in {path}", dump=str(path))
+    with journal.step("migration", "migrating the database") as step:
+        tail: list[str] = []
+
+        def on_line(line: str) -> None:
+            tail.append(line)
+            del tail[:-_TAIL]
+            step.output(line)
+
+        clear(config)
+        words = release.manifest.settings.migration
+        argv = [*compose.base(config, release), "run", "--rm", "--no-deps", "-T", "--name", container(config), SERVICE]
+        try:
+            done = process.run([*argv, *words], deadline=_DEADLINE, check=False, on_line=on_line)
+        except BaseException:
+            clear(config)  # Compose is gone, what it started is not
+            raise
+        if done.status != 0:
+            said = [line for line in tail if line.strip()]
+            raise Failure(
+                f"the migration failed (status {done.status}): {one_line(said[-1] if said else 'it said nothing')}",
+                hint=f"mend it and deploy again; the database as it was before: {path}",
+                data={"service": SERVICE, "log": tail, "dump": str(path)},
+            )
+        step.done("the database is migrated")
+    return {"migrated": True, "dump": str(path)}
+
+
+def clear(config: Config) -> None:
+    """Remove the container of a migration that was cut off."""
+    process.run(["docker", "rm", "-f", container(config)], deadline=60, check=False)
