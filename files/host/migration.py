@@ -48,9 +48,11 @@ def run(config: Config, release: Release, journal: Journal) -> dict[str, object]
 
         clear(config)
         words = release.manifest.settings.migration
-        argv = [*compose.base(config, release), "run", "--rm", "--no-deps", "-T", "--name", container(config), SERVICE]
+        # the command as it stands, whatever the image would begin with
+        argv = [*compose.base(config, release), "run", "--rm", "--no-deps", "-T", "--name", container(config)]
+        argv += ["--entrypoint", words[0], SERVICE]
         try:
-            done = process.run([*argv, *words], deadline=_DEADLINE, check=False, on_line=on_line)
+            done = process.run([*argv, *words[1:]], deadline=_DEADLINE, check=False, on_line=on_line)
         except BaseException:
             clear(config)  # Compose is gone, what it started is not
             raise

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.core import events
-from tasks.core.errors import HostFailed, Locked, TimedOut, Unhealthy
+from tasks.core.errors import HostFailed, Locked, TimedOut, Unhealthy, UsageError
 from tasks.core.observe import observe
 from tasks.operations import hostprogram
 
@@ -67,8 +67,10 @@ def until_free(
     Returns:
         The facts, and whether it was ours.
     Raises:
-        Locked: it is not, and goes on for longer than `wait` seconds. Ours failed: as that.
+        UsageError: `wait` is negative. Locked: somebody else's goes on for longer than that. Ours failed: as that.
     """
+    if wait < 0:
+        raise UsageError(f"--wait takes seconds, not {wait:g}")
     ends = time.monotonic() + wait
     was_ours = False
     while (busy := holder(found)) is not None:

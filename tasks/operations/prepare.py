@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tasks.core import project, settings
-from tasks.core.errors import ExitStatus, InfraError, Refused
+from tasks.core.errors import ExitStatus, HostFailed, InfraError, Refused, UsageError
 from tasks.core.observe import observe
 from tasks.model import bundle, guards, manifest, plan, program
 from tasks.model.images import Pin
@@ -85,8 +85,6 @@ class Prepared:
 
 def check_rules(rules: Sequence[str]) -> None:
     """Raise UsageError for a rule that does not exist, with those that do."""
-    from tasks.core.errors import UsageError
-
     if unknown := sorted(set(rules) - set(guards.RULES)):
         raise UsageError(
             f"--accept: there is no rule {', '.join(unknown)}", hint=f"rules are {', '.join(sorted(guards.RULES))}"
@@ -179,7 +177,10 @@ def _is_ours(s: Session, chosen: Settings, sources: Mapping[str, bytes], what: s
     verb, _, release = what.partition(" of ")
     if verb != "deploy" or not release:
         return False
-    running = hostprogram.manifest(s, chosen.app_name, release)
+    try:
+        running = hostprogram.manifest(s, chosen.app_name, release)
+    except HostFailed:
+        return False  # it failed and was removed in this very moment
     rendered = _render(sources, chosen, pins.kept(running))
     ours = manifest.build(rendered, chosen, manifest.Origin(datetime.now(UTC), "", None))
     told = json.loads(json.dumps(ours))

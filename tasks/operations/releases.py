@@ -47,7 +47,7 @@ def describe(status: Mapping[str, Any], name: str) -> dict[str, Any]:
         "version": version(name),
         "current": name == status.get("release"),
         "applied": result.get("finished") or applied,
-        "by": result.get("by"),
+        "by": result.get("by") or _manifest(status, name).get("by"),
         "result": result.get("result") or ("healthy" if applied else None),
         "cause": result.get("cause") or None,
         "kind": result.get("kind"),
@@ -55,6 +55,12 @@ def describe(status: Mapping[str, Any], name: str) -> dict[str, Any]:
         "migrated": bool(result.get("migrated")),
         "dump": result.get("dump"),
     }
+
+
+def _manifest(status: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The manifest of a release, as far as the status has it: of the current one."""
+    manifest: Mapping[str, Any] = status.get("manifest") or {}
+    return manifest if manifest.get("release") == name else {}
 
 
 def version(name: str) -> str:
@@ -105,7 +111,9 @@ def _matches(wanted: str, names: Sequence[str]) -> list[str]:
 
 
 def _served(status: Mapping[str, Any], name: str) -> bool:
-    return describe(status, name)["result"] in SERVED
+    # the history is older than the results, and knows nothing but what served
+    known = (status.get("results") or {}).get(name) or {}
+    return known.get("result") in SERVED or any(item.get("release") == name for item in status.get("history", ()))
 
 
 def _refused(cause: str, possible: Sequence[str], host: str) -> Refused:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tasks.core import settings
 from tasks.core.task import Report
@@ -41,7 +40,6 @@ def rollback(s: Session, wanted: str, options: Options) -> Report:
         return Report(data, f"{s.name}: nothing to do, release {current} serves")
     warn_of_problems(s, found)
     prepared = _prepare(s, chosen, found, target, options)
-    _warn_of_migrations(s, status, target)
     agreement.reach(s, prepared, options)
     return transaction.carry_out(
         s, prepared, options, lambda: hostprogram.install(s, found, chosen.app_name, prepared.program)
@@ -61,12 +59,3 @@ def _prepare(s: Session, chosen: Settings, found: Facts, target: str, options: O
         new=hostprogram.files(s, chosen.app_name, target, public),
     )  # fmt: skip
     return Prepared("rollback", chosen, described, found, content, computed)
-
-
-def _warn_of_migrations(s: Session, status: Mapping[str, Any], target: str) -> None:
-    """Say which changes of the database stay although the release that made them goes."""
-    for name, result in sorted((status.get("results") or {}).items()):
-        if name > target and result.get("migrated"):
-            dump = result.get("dump")
-            where = f"; as it was before: {dump}" if dump else ""
-            s.out.warn(f"the database keeps the migration of {name}, which {target} does not know{where}")

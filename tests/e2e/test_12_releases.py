@@ -105,7 +105,8 @@ def test_a_release_pins_what_its_tags_meant(story: Story) -> None:
     for name, service in manifest(story.first)["services"].items():
         assert "@sha256:" in service["image"], name
         assert service["image"].endswith(service["pin"]["digest"]), name
-        assert service["image"] in there[running(name)], "and that is what runs"
+        repository = service["reference"].rpartition(":")[0]
+        assert f"{repository}@{service['pin']['digest']}" in there[running(name)], "and that is what runs"
 
 
 def test_a_hook_before_the_deploy_can_refuse_it(story: Story) -> None:

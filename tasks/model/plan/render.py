@@ -23,7 +23,8 @@ def describe(plan: Plan, host: str) -> str:
     lines += _section("Note", list(plan.warnings))
     lines += _section("Rules", _guards(plan))
     edge = {"none": "untouched", "reload": "reloads its configuration", "restart": "is started anew"}[plan.edge]
-    lines.append(f"  nginx {edge}. Outage: {'; '.join(plan.outages) or 'none'}")
+    lines += _section("Outage", plan.outages)
+    lines.append(f"  nginx {edge}." + ("" if plan.outages else " Outage: none"))
     lines.append(f"  Plan id: {plan.id}")
     return "\n".join(lines)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core import project, settings
-from tasks.model import bundle, manifest
+from tasks.model import bundle, compose, manifest
 
 LINES = {
     "SITE_DOMAIN": "shop.test",
@@ -40,12 +40,12 @@ def load(tmp_path: Path):
 
 @pytest.fixture
 def rendered(load) -> bundle.Bundle:
-    return bundle.render(project.read_tree(), load())
+    return bundle.render(project.read_tree(), load(), {})
 
 
 def test_the_same_settings_give_the_same_bytes(load) -> None:
     sources = project.read_tree()
-    first, second = bundle.render(sources, load()), bundle.render(sources, load())
+    first, second = bundle.render(sources, load(), {}), bundle.render(sources, load(), {})
     assert {path: file.data for path, file in first.files.items()} == {p: f.data for p, f in second.files.items()}
 
 
@@ -96,24 +96,24 @@ def test_services_know_what_they_mount_and_read(rendered) -> None:
 
 def test_a_changed_key_changes_its_own_fingerprint_alone(load) -> None:
     sources = project.read_tree()
-    one = bundle.render(sources, load()).environment["backend"]
-    two = bundle.render(sources, load(CLAUDE_API_KEY="sk-another-key")).environment["backend"]
+    one = bundle.render(sources, load(), {}).environment["backend"]
+    two = bundle.render(sources, load(CLAUDE_API_KEY="sk-another-key"), {}).environment["backend"]
     assert [key for key in one if one[key] != two[key]] == ["CLAUDE_API_KEY"]
 
 
 def test_a_compose_file_that_names_an_unknown_variable_is_refused(load) -> None:
     sources = project.read_tree()
     sources["docker-compose.prod.yml"] += b"\n# harmless\n"
-    bundle.render(sources, load())
+    bundle.render(sources, load(), {})
     sources["docker-compose.prod.yml"] = sources["docker-compose.prod.yml"].replace(b"${REDIS_IMAGE}", b"${REDIS_IMGE}")
     with pytest.raises(bundle.BundleError, match="REDIS_IMGE"):
-        bundle.render(sources, load())
+        bundle.render(sources, load(), {})
 
 
 def test_a_template_that_names_an_unknown_variable_is_refused(load) -> None:
     sources = project.read_tree() | {"nginx/tls/site.conf.j2": b"server_name {{ site_domian }};"}
     with pytest.raises(bundle.BundleError, match="site_domian"):
-        bundle.render(sources, load())
+        bundle.render(sources, load(), {})
 
 
 @pytest.mark.parametrize("missing", ["docker-compose.prod.yml", "monitoring/prometheus/prometheus.yml"])
@@ -121,7 +121,7 @@ def test_a_missing_source_is_named(load, missing: str) -> None:
     sources = project.read_tree()
     del sources[missing]
     with pytest.raises(bundle.BundleError, match=r"missing|prometheus"):
-        bundle.render(sources, load())
+        bundle.render(sources, load(), {})
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_missing_source_is_named(load, missing: str) -> None:
     [("512m", 512 << 20), ("1g", 1 << 30), ("1.5G", 3 << 29), ("64k", 64 << 10), ("100", 100), ("2gb", 2 << 30)],
 )
 def test_sizes_are_read_as_docker_reads_them(text: str, size: int) -> None:
-    assert bundle.docker_bytes(text) == size
+    assert compose.docker_bytes(text) == size
 
 
 def test_release_ids_sort_by_time_and_are_safe_as_directory_names() -> None:

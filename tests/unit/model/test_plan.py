@@ -25,6 +25,10 @@ class _Settings:
     acme_email = "ops@shop.test"
     domains = ("shop.test", "stats.shop.test")
     registry = registry_user = None
+    drain_time = 30
+    migration_command: tuple[str, ...] = ()
+    postgres_user = postgres_db = "shop"
+    http_port, https_port = 80, 443
 
 
 def service(name: str, **changes: Any) -> compose.Service:
@@ -64,6 +68,7 @@ def make(
         },
         services={name: service(name, image=images.get(name, f"{name}:1")) for name in ("nginx", "grafana", "backend")},
         environment={"backend": dict(environment)},
+        references={name: images.get(name, f"{name}:1") for name in ("nginx", "grafana", "backend")},
     )
     origin = manifest.Origin(datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC), "me@here", None)
     return bundle, manifest.build(bundle, _Settings(), origin)  # type: ignore[arg-type]
@@ -78,7 +83,14 @@ def observed(**changes: Any) -> dict[str, Any]:
         "manifest": copy.deepcopy(current),
         "drift": [],
         "containers": [
-            {"service": name, "image": f"{name}:1", "state": "running", "health": "healthy"}
+            {
+                "service": name,
+                "name": f"shop-{name}-1",
+                "id": name,
+                "image": f"{name}:1",
+                "state": "running",
+                "health": "healthy",
+            }
             for name in ("nginx", "grafana", "backend")
         ],
         "last": {"release": "20261121T100000Z-1", "result": "done"},
@@ -89,7 +101,9 @@ def observed(**changes: Any) -> dict[str, Any]:
 
 
 def compute(wanted: tuple[Bundle, dict[str, Any]], status: Mapping[str, Any], **contents: bytes) -> plan.Plan:
-    return plan.compute(*wanted, status, program=PROGRAM, contents=contents, now=NOW)
+    made, described = wanted
+    new = {path: file.data for path, file in made.files.items() if not file.secret}
+    return plan.compute(described, status, program=PROGRAM, new=new, old=contents, resolved={}, accepted=(), now=NOW)
 
 
 def actions(made: plan.Plan) -> dict[str, str]:
@@ -118,7 +132,7 @@ def test_a_first_deploy_creates_everything() -> None:
 
 def test_a_changed_file_reloads_the_service_that_can_and_touches_no_other() -> None:
     wanted = make(files={"nginx/nginx.conf": b"one\nthree\n"})
-    made = plan.compute(*wanted, observed(), program=PROGRAM, contents={"nginx/nginx.conf": b"one\ntwo\n"}, now=NOW)
+    made = compute(wanted, observed(), **{"nginx/nginx.conf": b"one\ntwo\n"})
     assert actions(made) == {"nginx": "reload"}
     assert "-two" in made.files[0].diff
     assert "+three" in made.files[0].diff
@@ -156,7 +170,7 @@ def test_a_changed_variable_recreates_its_service_and_is_named_without_its_value
 def test_another_image_recreates_its_service_alone() -> None:
     made = compute(make(images={"backend": "backend:2"}), observed())
     assert actions(made) == {"backend": "recreate"}
-    assert made.images == {"backend": ("backend:1", "backend:2")}
+    assert made.images == (plan.ImageChange("backend", "backend:1", "backend:2", None, None),)
     assert "backend:1 -> backend:2" in plan.describe(made, "vps")
 
 
@@ -166,7 +180,12 @@ def test_another_image_recreates_its_service_alone() -> None:
         (lambda s: s["containers"].pop(0), {"nginx": "create"}),
         (lambda s: s["containers"][0].update(state="exited"), {"nginx": "start"}),
         (lambda s: s["containers"][2].update(image="backend:0"), {"backend": "recreate"}),
-        (lambda s: s["containers"].append({"service": "old", "image": "x", "state": "running"}), {"old": "remove"}),
+        (
+            lambda s: s["containers"].append(
+                {"service": "old", "name": "shop-old-1", "id": "o", "image": "x", "state": "running"}
+            ),
+            {"old": "remove"},
+        ),
         (lambda s: s["manifest"]["services"]["nginx"].update(definition="other"), {"nginx": "recreate"}),
     ],
 )
@@ -203,7 +222,7 @@ def test_a_file_edited_on_the_host_is_put_right_and_reaches_its_service() -> Non
 
 def test_a_binary_file_is_named_without_a_diff() -> None:
     wanted = make(files={"nginx/nginx.conf": b"\xff\xfe"})
-    made = plan.compute(*wanted, observed(), program=PROGRAM, contents={"nginx/nginx.conf": b"x"}, now=NOW)
+    made = compute(wanted, observed(), **{"nginx/nginx.conf": b"x"})
     assert [(file.action, file.diff) for file in made.files] == [("changed", "")]
 
 

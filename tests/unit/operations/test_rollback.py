@@ -14,7 +14,6 @@ from tasks.operations import prepare, rollback
 from tasks.operations.prepare import Options, Prepared
 
 A, B, C = (f"2026010{n}T000000Z-1.{n}.0" for n in (1, 2, 3))
-DUMP = f"/opt/maicivy/shared/backups/postgres/{C}.dump"
 
 
 @pytest.fixture
@@ -23,9 +22,9 @@ def status() -> dict[str, Any]:
         "release": C,
         "releases": [A, B, C],
         "results": {
-            A: {"result": "healthy", "migrated": True, "dump": "/a.dump"},
+            A: {"result": "healthy"},
             B: {"result": "healthy"},
-            C: {"result": "healthy", "migrated": True, "dump": DUMP},
+            C: {"result": "healthy"},
         },
         "busy": None,
     }
@@ -65,14 +64,6 @@ def test_the_last_good_one_is_gone_back_to(host: FakeHost) -> None:
 def test_a_named_one_is_gone_back_to(host: FakeHost) -> None:
     go(host, "1.1.0")
     assert host.done == [("prepare", A), ("carry out", A)]
-
-
-def test_migrations_that_stay_are_named_with_their_dumps(host: FakeHost) -> None:
-    go(host, A)
-    warnings = host.errors.getvalue().splitlines()
-    assert len(warnings) == 1
-    assert f"migration of {C}, which {A} does not know" in warnings[0]
-    assert DUMP in warnings[0]
 
 
 def test_the_current_release_is_nothing_to_do(host: FakeHost) -> None:
