@@ -42,7 +42,7 @@ class _Progress:
     facts: dict[str, Any] = field(default_factory=dict)  # what the result of the release is to remember
 
 
-def apply(config: Config, name: str, journal: Journal, *, kind: str = "deploy") -> dict[str, object]:
+def apply(config: Config, name: str, journal: Journal, *, kind: str = "deploy", by: str = "") -> dict[str, object]:
     """Apply release `name`; the lock is held by the caller. Returns the data of the done event.
 
     `kind` "rollback" takes only a release that has served before, and runs no migration.
@@ -52,7 +52,7 @@ def apply(config: Config, name: str, journal: Journal, *, kind: str = "deploy") 
     applying the same release again tries again.
     """
     before = releases.current_id(config)
-    progress = _Progress(facts={"kind": kind})
+    progress = _Progress(facts={"kind": kind, "by": by})
     try:
         if kind == "rollback":
             _has_served(config, name)

@@ -116,7 +116,7 @@ def _run_apply(config: Config, args: argparse.Namespace) -> int:
 
     def body(journal: Journal) -> dict[str, object]:
         state.begin(config, args.release, args.by)
-        done = apply.apply(config, args.release, journal, kind=args.kind)
+        done = apply.apply(config, args.release, journal, kind=args.kind, by=args.by)
         return {"message": f"release {args.release} serves", **done}
 
     record = _record(args, args.kind, args.release)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,11 @@ def running(service: str) -> str:
     return found
 
 
+def exactly(service: dict[str, Any]) -> str:
+    """The image of a service as Docker lists it: repository and digest."""
+    return f"{service['reference'].rpartition(':')[0]}@{service['pin']['digest']}"
+
+
 def referrer() -> str:
     return str(visit(f"https://{SITE}/").headers["referrer-policy"])
 
@@ -105,8 +111,7 @@ def test_a_release_pins_what_its_tags_meant(story: Story) -> None:
     for name, service in manifest(story.first)["services"].items():
         assert "@sha256:" in service["image"], name
         assert service["image"].endswith(service["pin"]["digest"]), name
-        repository = service["reference"].rpartition(":")[0]
-        assert f"{repository}@{service['pin']['digest']}" in there[running(name)], "and that is what runs"
+        assert exactly(service) in there[running(name)], "and that is what runs"
 
 
 def test_a_hook_before_the_deploy_can_refuse_it(story: Story) -> None:
@@ -130,7 +135,7 @@ def test_a_hook_before_the_deploy_can_refuse_it(story: Story) -> None:
 def test_a_migration_runs_once_before_the_switch_with_a_verified_dump(story: Story) -> None:
     project, before = story.project, migrations()
     project.version("1.1.0")
-    project.set(MIGRATION_COMMAND="/app/server -migrate", BACKEND_ENV_ROUND="migrated")
+    project.set(MIGRATION_COMMAND="/app/server -migrate", BACKEND_ENV_ROUND="two")
     project.edit(HEADERS, "strict-origin-when-cross-origin", "no-referrer")
     made = project.json("plan", "-H", "lab")
     assert made["migration"] == {"command": ["/app/server", "-migrate"], "dump": True}
@@ -302,8 +307,8 @@ def test_retention_keeps_every_image_a_kept_release_needs_and_never_touches_a_vo
     references = {reference for names in there.values() for reference in names}
     for release in told["releases"]:
         for name, service in manifest(release)["services"].items():
-            assert service["image"] in references, f"{release}: {name}"
-    wanted = {service["image"] for release in told["releases"] for service in manifest(release)["services"].values()}
+            assert exactly(service) in references, f"{release}: {name}"
+    wanted = {exactly(service) for release in told["releases"] for service in manifest(release)["services"].values()}
     kept = {names[0]: names for names in there.values() if names and "/maicivy/" in names[0]}
     assert [names for names in kept.values() if not wanted & set(names)] == [], "what no kept release needs is gone"
     assert volumes() == story.volumes

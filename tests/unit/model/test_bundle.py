@@ -10,6 +10,7 @@ import pytest
 
 from tasks.core import project, settings
 from tasks.model import bundle, compose, manifest
+from tasks.model.images import Pin
 
 LINES = {
     "SITE_DOMAIN": "shop.test",
@@ -137,3 +138,39 @@ def test_release_ids_sort_by_time_and_are_safe_as_directory_names() -> None:
     assert manifest.release_id(early, "1.0") == "20260102T030405Z-1.0"
     assert manifest.release_id(early, "9") < manifest.release_id(late, "1")
     assert manifest.release_id(early, "../a b") == "20260102T030405Z-.._a_b"
+
+
+def test_a_pinned_image_is_what_compose_is_given_and_the_tag_stays_readable(load) -> None:
+    reference, digest = LINES["BACKEND_IMAGE"], "sha256:" + "a" * 64
+    made = bundle.render(project.read_tree(), load(), {reference: Pin(digest, None)})
+    assert made.services["backend"].image == f"{reference}@{digest}"
+    assert f"{reference}@{digest}".encode() in made.files["env"].data
+    assert made.references["backend"] == reference
+    assert made.services["frontend"].image == LINES["FRONTEND_IMAGE"]
+
+
+def test_an_image_without_a_registry_keeps_its_name_and_is_known_by_its_id(load) -> None:
+    reference = LINES["BACKEND_IMAGE"]
+    made = bundle.render(project.read_tree(), load(), {reference: Pin(None, "sha256:" + "b" * 64)})
+    assert made.services["backend"].image == reference
+    origin = manifest.Origin(datetime(2026, 11, 22, tzinfo=UTC), "me@here", None)
+    entry = manifest.build(made, load(), origin)["services"]["backend"]
+    assert entry["pin"] == {"digest": None, "id": "sha256:" + "b" * 64}
+
+
+def test_the_manifest_says_what_was_agreed_to(load) -> None:
+    made = bundle.render(project.read_tree(), load(), {})
+    origin = manifest.Origin(datetime(2026, 11, 22, tzinfo=UTC), "me@here", None)
+    told = manifest.build(made, load(), origin, plan="aaaaaa-bbbbbb", accepted=["drift", "a"])
+    assert (told["plan"], told["accepted"]) == ("aaaaaa-bbbbbb", ["a", "drift"])
+
+
+@pytest.mark.parametrize("value", ["your-key-here", "<token>", "xxxx", "TODO", "changeme123", "replace-me"])
+def test_a_value_that_was_never_filled_in_is_named_and_not_shown(load, value: str) -> None:
+    made = bundle.render(project.read_tree(), load(BACKEND_ENV_MAIL_KEY=value), {})
+    assert made.placeholders == ("backend: MAIL_KEY",)
+
+
+@pytest.mark.parametrize("value", ["a real value", "exchange it all", "0xxx1", "me@here.test", "a<b>c"])
+def test_a_value_of_its_own_is_no_placeholder(load, value: str) -> None:
+    assert bundle.render(project.read_tree(), load(BACKEND_ENV_MAIL_KEY=value), {}).placeholders == ()

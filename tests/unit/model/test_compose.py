@@ -155,3 +155,94 @@ class TestShippedFile:
     def test_volumes_and_networks_have_fixed_names(self) -> None:
         named = {**self.document["volumes"], **self.document["networks"]}
         assert all(body["name"] == "${APP_NAME}_" + key for key, body in named.items())
+
+
+class TestFacts:
+    """What the rules and the plan need to know of a service."""
+
+    @staticmethod
+    def of(body: dict, **top: object) -> compose.Service:
+        import json
+
+        text = json.dumps({"services": {"it": {"image": "x:1", **body}}, **top}).encode()
+        return compose.parse(text, {}, "/opt/app/live")["it"]
+
+    def test_a_named_volume_has_the_name_it_gets_on_the_host(self) -> None:
+        found = self.of(
+            {"volumes": ["data:/data", "/anonymous", "/etc/x:/x:ro"]}, volumes={"data": {"name": "shop_data"}}
+        )
+        assert found.volumes == {"shop_data": "/data"}
+        assert found.anonymous == ("/anonymous",)
+        assert found.binds == {"/etc/x": "/x"}
+
+    def test_long_forms_of_mounts_are_read_as_well(self) -> None:
+        mounts = [
+            {"type": "volume", "source": "data", "target": "/data"},
+            {"type": "volume", "target": "/loose"},
+            {"type": "tmpfs", "target": "/run"},
+            {"type": "bind", "source": "/srv", "target": "/srv"},
+        ]
+        found = self.of({"volumes": mounts, "tmpfs": ["/tmp:uid=1"]}, volumes={"data": None})
+        assert (found.volumes, found.anonymous, found.tmpfs) == ({"data": "/data"}, ("/loose",), ("/run", "/tmp"))
+
+    @pytest.mark.parametrize(
+        ("written", "expected"),
+        [
+            ("80:80", [compose.Port(80, 80)]),
+            ("127.0.0.1:9090:90/udp", [compose.Port(9090, 90, "127.0.0.1", "udp")]),
+            ("[::1]:9090:90", [compose.Port(9090, 90, "::1")]),
+            ("8080", [compose.Port(0, 8080)]),
+            (8080, [compose.Port(0, 8080)]),
+            ("8000-8001:80-81", [compose.Port(8000, 80), compose.Port(8001, 81)]),
+            ({"target": 80, "published": "8080", "host_ip": "10.0.0.1"}, [compose.Port(8080, 80, "10.0.0.1")]),
+            ({"target": 80}, [compose.Port(0, 80)]),
+        ],
+    )
+    def test_ports_are_read_in_every_form(self, written: object, expected: list) -> None:
+        assert compose.published(written) == expected
+
+    @pytest.mark.parametrize("written", ["a:b", "1-3:1-2", ""])
+    def test_a_port_that_is_none_is_refused(self, written: str) -> None:
+        with pytest.raises(ValueError):
+            compose.published(written)
+
+    @pytest.mark.parametrize(
+        ("written", "seconds"), [("1m30s", 90), ("40s", 40), ("500ms", 0.5), ("1h", 3600), (10, 10)]
+    )
+    def test_durations_are_read_as_compose_writes_them(self, written: object, seconds: float) -> None:
+        assert compose.seconds(written) == seconds
+
+    def test_a_duration_that_is_none_is_refused(self) -> None:
+        with pytest.raises(compose.ComposeError, match="it"):
+            self.of({"stop_grace_period": "soon"})
+
+    @pytest.mark.parametrize(
+        ("image", "body", "directory"),
+        [
+            ("postgres:17.12", {}, "/var/lib/postgresql/data"),
+            ("postgres:18.1", {}, "/var/lib/postgresql/18/docker"),
+            ("registry.test:5000/x/postgres:18@sha256:" + "0" * 64, {}, "/var/lib/postgresql/18/docker"),
+            ("postgres:18.1", {"environment": {"PGDATA": "/data"}}, "/data"),
+            ("postgres:18.1", {"environment": ["PGDATA=/data"]}, "/data"),
+            ("redis:8", {}, "/data"),
+            ("redis:8", {"command": ["redis-server", "--dir", "/var/redis"]}, "/var/redis"),
+            ("nginx:1", {}, None),
+        ],
+    )
+    def test_where_a_database_keeps_its_data_is_known(self, image: str, body: dict, directory: str | None) -> None:
+        assert compose.data_directory(image, body) == directory
+
+    def test_the_memory_limit_may_be_written_in_two_places(self) -> None:
+        assert self.of({"mem_limit": "512m"}).memory == 512 << 20
+        assert self.of({"deploy": {"resources": {"limits": {"memory": "1g"}}}}).memory == 1 << 30
+        assert self.of({}).memory == 0
+
+    def test_how_a_service_is_switched_is_no_part_of_its_definition(self) -> None:
+        plain, switched = self.of({}), self.of({"x-switch": {"port": 80, "probe": "/up"}})
+        assert switched.switch == compose.Switch(80, "/up")
+        assert plain.definition == switched.definition
+
+    @pytest.mark.parametrize("value", [{}, {"port": "x"}, "8080", {"probe": "/"}])
+    def test_a_switch_without_a_port_is_refused(self, value: object) -> None:
+        with pytest.raises(compose.ComposeError, match="x-switch"):
+            self.of({"x-switch": value})

@@ -1,0 +1,152 @@
+"""What a change costs: which services switch without an outage, what is transferred, what the disk must hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasks.model.images import Resolved
+from tasks.model.plan import consequences, services
+from tasks.model.plan.types import ImageChange
+
+
+def service(**changes: Any) -> dict[str, Any]:
+    return {
+        "image": "shop/backend:1", "reference": "shop/backend:1", "pin": None, "definition": "d", "config": ["c"],
+        "secrets": [], "env_files": [], "reload": None, "healthcheck": True, "switch": None, "grace": 40.0,
+        "volumes": {}, "memory": 100, **changes,
+    }  # fmt: skip
+
+
+def container(name: str, number: int = 1, **changes: Any) -> dict[str, Any]:
+    return {
+        "service": name, "name": f"shop-{name}-{number}", "id": f"{name}{number}", "image": "shop/backend:1",
+        "image_id": "sha256:1", "state": "running", **changes,
+    }  # fmt: skip
+
+
+def actions(entry: dict[str, Any], name: str = "backend", **seen: Any) -> dict[str, tuple[str, str]]:
+    manifest = {"services": {name: entry}, "environment": {}}
+    status = {"manifest": {"services": {name: service()}}, "containers": [container(name)], **seen}
+    return {item.service: (item.action, item.outage) for item in services.changes(manifest, status, ())}
+
+
+SWITCH = {"port": 8080, "probe": "/"}
+
+
+def test_a_service_with_a_switch_has_no_outage_whatever_changes() -> None:
+    for change in ({"image": "shop/backend:2"}, {"definition": "other"}):
+        assert actions(service(switch=SWITCH, **change)) == {"backend": ("switch", "none")}
+
+
+def test_a_database_that_is_made_anew_is_away_for_its_grace_period_and_its_start() -> None:
+    [(action, outage)] = actions(service(definition="x", volumes={"v": "/data"}, grace=60.0), "postgres").values()
+    assert action == "recreate"
+    assert "up to 60 s" in outage
+    assert "data stays" in outage
+
+
+def test_nginx_that_is_made_anew_is_the_outage_of_the_whole_site() -> None:
+    [(action, outage)] = actions(service(image="nginx:2"), "nginx").values()
+    assert (action, "whole site" in outage) == ("recreate", True)
+
+
+def test_an_image_that_came_without_a_registry_is_compared_by_its_id() -> None:
+    same, other = ({"digest": None, "id": f"sha256:{number}"} for number in (1, 2))
+    assert actions(service(pin=same, switch=SWITCH)) == {}
+    assert actions(service(pin=other, switch=SWITCH)) == {"backend": ("switch", "none")}
+
+
+def test_of_two_containers_the_one_nginx_is_pointed_at_counts_and_the_other_is_left_over() -> None:
+    status = {"containers": [container("backend"), container("backend", 2)], "upstreams": {"backend": "shop-backend-2"}}
+    assert services.containers(status)["backend"]["name"] == "shop-backend-2"
+    assert services.left_over({"services": {"backend": service(switch=SWITCH)}}, status) == ["shop-backend-1"]
+
+
+def test_without_a_word_from_nginx_the_running_one_counts() -> None:
+    status = {"containers": [container("backend", state="exited"), container("backend", 2)]}
+    assert services.containers(status)["backend"]["name"] == "shop-backend-2"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "none"),
+        ({"backend": "switch"}, "reload"),
+        ({"nginx": "reload"}, "reload"),
+        ({"nginx": "recreate"}, "restart"),
+    ],
+)
+def test_what_happens_to_nginx_follows_from_the_rest(changes: dict[str, str], expected: str) -> None:
+    made = [services.ServiceChange(name, action, ()) for name, action in changes.items()]
+    assert services.edge(made) == expected
+
+
+def test_an_image_of_two_services_is_transferred_once() -> None:
+    manifest = {"services": {name: service(image="i:2", reference="i:2") for name in ("one", "two")}}
+    found = list(services.images(manifest, {}, {"i:2": Resolved("sha256:x", None, False, 50, "registry")}))
+    assert [(item.service, item.bytes) for item in found] == [("one", 50), ("two", 0)]
+
+
+def space(free: int, *purposes: str, mount: str = "/") -> list[dict[str, Any]]:
+    return [{"purpose": name, "mount": mount, "free": free, "total": 9 * free} for name in purposes]
+
+
+def image(size: int, source: str = "registry") -> ImageChange:
+    return ImageChange("backend", None, "b:2", size, source)
+
+
+MB = 1 << 20
+FILES = {"files": {"a": {"size": 1 * MB}}}
+
+
+def test_what_goes_to_one_file_system_counts_together() -> None:
+    disk = consequences.disk(FILES, {"space": space(1000 * MB, "images", "releases")}, [image(100 * MB)])
+    assert disk["need"] == (300 + 2 + 64) * MB
+    assert disk["after"] == (1000 - 302) * MB
+
+
+def test_the_file_system_with_the_least_to_spare_is_the_one_that_counts() -> None:
+    places = space(1000 * MB, "images") + space(10 * MB, "releases", mount="/opt")
+    disk = consequences.disk(FILES, {"space": places}, [image(100 * MB)])
+    assert disk["free"] == 10 * MB
+    assert disk["need"] > disk["free"]
+
+
+def test_a_host_that_does_not_say_has_no_shortage() -> None:
+    assert consequences.disk(FILES, {}, [image(100 * MB)]) == {"need": 0, "free": 0, "after": 0}
+
+
+def manifest(image: str, *words: str) -> dict[str, Any]:
+    return {"services": {"backend": service(image=image)}, "settings": {"migration": list(words)}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "due"),
+    [
+        (None, manifest("b:1", "migrate"), True),
+        (manifest("b:1", "migrate"), manifest("b:1", "migrate"), False),
+        (manifest("b:1", "migrate"), manifest("b:2", "migrate"), True),
+        (manifest("b:1", "migrate"), manifest("b:1", "migrate", "--all"), True),
+        (manifest("b:1"), manifest("b:1", "migrate"), True),
+        (manifest("b:1", "migrate"), manifest("b:2"), False),
+    ],
+)
+def test_a_migration_is_due_with_another_image_or_command(old: Any, new: dict[str, Any], due: bool) -> None:
+    assert bool(consequences.migration(new, {"manifest": old})) is due
+
+
+def test_a_rollback_names_the_migrations_between_and_no_others() -> None:
+    names = [f"2026112{day}T100000Z-1" for day in range(1, 5)]
+    results = {name: {"result": "healthy", "migrated": day != 1, "dump": f"/d/{day}"} for day, name in enumerate(names)}
+    said = list(consequences.migrations_between(names[0], {"release": names[2], "results": results}))
+    assert len(said) == 1
+    assert names[2] in said[0]
+    assert "/d/2" in said[0]
+
+
+def test_both_versions_side_by_side_must_fit_or_it_is_said() -> None:
+    made = {"services": {"backend": service(memory=60, switch=SWITCH), "redis": service(memory=30)}}
+    assert not list(consequences.double_memory(made, {"memory": {"total": 150}}))
+    assert "side by side" in next(iter(consequences.double_memory(made, {"memory": {"total": 120}})))
