@@ -82,6 +82,16 @@ def apply(config: Config, name: str, journal: Journal, *, kind: str = "deploy", 
     return {"release": release.id, "serving": release.id, "previous": previous, "switch": progress.facts.get("switch")}
 
 
+def still_after(config: Config, expected: str) -> None:
+    """Raise Failure (REFUSED) when another release serves than the plan was made for ("" asks nothing)."""
+    now = releases.current_id(config) or "none"
+    if expected and now != expected:
+        raise Failure(
+            f"the host has moved since the plan was made: release {now} serves, not {expected}",
+            hint="look at the new plan: fab plan", status=Status.REFUSED,
+        )  # fmt: skip
+
+
 def accepted(config: Config, name: str) -> list[str]:
     """The rules that were accepted when release `name` was made; [] when it cannot be read."""
     try:

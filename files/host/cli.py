@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     for each in (applied, inside[0]):
         each.add_argument("--kind", choices=("deploy", "rollback"), default="deploy")
         each.add_argument("--plan", default="", help="the id of the plan that was agreed to")
+        each.add_argument("--after", default="", help='only when this release serves now ("none": when none does)')
     inside[0].add_argument("release")
     inside[1].add_argument("job", type=Path)
     for each in inside:
@@ -102,7 +103,8 @@ def _show(config: Config, args: argparse.Namespace) -> int:
 
 
 def _apply(config: Config, args: argparse.Namespace) -> int:
-    words = ["run-apply", args.release, "--kind", args.kind, "--plan", args.plan, *_asked(args)]
+    words = ["run-apply", args.release, "--kind", args.kind, "--plan", args.plan]
+    words += ["--after", args.after, *_asked(args)]
     return background.launch(config, "apply", f"{config.app}-apply-{args.release}", words, args.wait)
 
 
@@ -115,6 +117,7 @@ def _run_apply(config: Config, args: argparse.Namespace) -> int:
     from host import apply, state
 
     def body(journal: Journal) -> dict[str, object]:
+        apply.still_after(config, args.after)
         state.begin(config, args.release, args.by)
         done = apply.apply(config, args.release, journal, kind=args.kind, by=args.by)
         return {"message": f"release {args.release} serves", **done}

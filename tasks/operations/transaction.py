@@ -46,7 +46,10 @@ def apply(s: Session, prepared: Prepared, options: Options, back_to: str = "") -
     """Have the host apply the release, or go back to `back_to`; returns the data of its last event."""
     kind = "rollback" if back_to else prepared.kind
     release = back_to or prepared.release
+    # what was planned and agreed to holds only on top of this release
+    after = (prepared.release if back_to else prepared.plan.previous) or "none"
     words = ["--by", project.operator(), "--wait", f"{options.wait or 0:g}", "--kind", kind, "--plan", prepared.plan.id]
+    words += ["--after", after]
     return events.follow(
         s,
         hostprogram.command(prepared.settings.app_name, "apply", release, *words),

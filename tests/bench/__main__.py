@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from unittest import mock
 
@@ -22,8 +21,8 @@ from tasks.core.output import Console, Output
 from tasks.core.session import Session
 from tasks.core.target import Workplace, resolve
 from tasks.core.transfer import tar_stream
-from tasks.model import bundle, manifest
-from tasks.operations import deploy
+from tasks.operations import deploy, hostprogram
+from tasks.operations.prepare import Options, prepare
 from tests.bench.proxy import DelayProxy
 from tests.lab import names
 
@@ -54,21 +53,21 @@ def facts(s: Session) -> None:
 
 
 def nothing_to_do(s: Session) -> None:
-    prepared = deploy._prepare(s)
+    prepared = prepare(s, Options())
     if not prepared.plan.is_empty:
         raise SystemExit("the lab is not as this checkout describes it: run `fab deploy -H lab --yes` first")
 
 
 def full_push(s: Session) -> None:
-    prepared = deploy._prepare(s)
-    chosen = prepared.settings
-    made = manifest.build(
-        bundle.render(project.read_tree(), chosen), chosen, manifest.Origin(datetime.now(UTC), "bench", None)
+    prepared = prepare(s, Options())
+    release = f"{prepared.release}-bench{time.monotonic_ns()}"
+    everything = replace(
+        prepared,
+        manifest={**prepared.manifest, "release": release},
+        facts=replace(prepared.facts, status={**prepared.status, "manifest": None}),
     )
-    made["release"] += f"-bench{time.monotonic_ns()}"
-    everything = replace(prepared, manifest=made, status={**prepared.status, "manifest": None})
-    stream = tar_stream(deploy._entries(everything))
-    events.follow(s, deploy.host_program(chosen.app_name, "receive"), stdin=stream, deadline=60)
+    stream = tar_stream(deploy.entries(everything))
+    events.follow(s, hostprogram.command(prepared.settings.app_name, "receive"), stdin=stream, deadline=60)
 
 
 CASES: tuple[tuple[str, Callable[[Session], None]], ...] = (
@@ -108,7 +107,7 @@ def _deploy_state(s: Session) -> None:
     tree = project.read_tree()
     tree[_CHANGED] += _state["note"].encode()
     with mock.patch.object(project, "read_tree", lambda: tree):
-        report = deploy.deploy(s, yes=True)
+        report = deploy.deploy(s, Options(yes=True, skip_hooks=True))
     if report.status:
         raise SystemExit(f"the deploy ended with {report.status!r}: {report.text}")
 

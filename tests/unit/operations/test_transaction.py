@@ -85,7 +85,7 @@ def test_the_site_is_looked_at_before_the_push_and_after_the_apply(world: World)
     assert world.order == ["look", "push", "apply", "look"]
     (words,) = world.host.words("apply")
     assert words[:2] == ("apply", "r2")
-    assert words[4:] == ("--wait", "30", "--kind", "deploy", "--plan", "aaaaaa-bbbbbb")
+    assert words[4:] == ("--wait", "30", "--kind", "deploy", "--plan", "aaaaaa-bbbbbb", "--after", "r1")
     assert report.status is ExitStatus.OK
     assert report.text == "vps: release r2 serves https://cv.site.test"
     assert report.data["switch"] == SWITCH
@@ -211,7 +211,7 @@ def test_a_rollback_is_not_rolled_back(world: World, chosen: Any) -> None:
     world.seen([], [SITE])
     report = world.carry_out()
     assert len(world.host.words("apply")) == 1
-    assert world.host.words("apply")[0][-4:] == ("--kind", "rollback", "--plan", "aaaaaa-bbbbbb")
+    assert world.host.words("apply")[0][6:] == ("--kind", "rollback", "--plan", "aaaaaa-bbbbbb", "--after", "r1")
     assert report.status is ExitStatus.UNHEALTHY
     assert world.told("pre-deploy")["INFRA_COMMAND"] == "rollback"
 
