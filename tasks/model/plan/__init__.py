@@ -51,6 +51,7 @@ def compute(
     touched = tuple(services.changes(manifest, status, changed))
     images = tuple(services.images(manifest, status, resolved))
     warnings = list(consequences.double_memory(manifest, status)) if touched else []
+    known = {*accepted, *_accepted_before(manifest, status, kind)}
     if kind == "rollback":
         warnings += consequences.migrations_between(manifest["release"], status)
     return Plan(
@@ -65,9 +66,22 @@ def compute(
         edge=services.edge(touched),
         migration=consequences.migration(manifest, status) if kind == "deploy" else None,
         disk=consequences.disk(manifest, status, images),
-        guards=tuple(
-            Guard(rule, message, rule in accepted) for rule, message in rules.judge(manifest, status, resolved)
-        ),
+        guards=tuple(Guard(rule, message, rule in known) for rule, message in rules.judge(manifest, status, resolved)),
         warnings=tuple(warnings),
         other=tuple(consequences.other(manifest, status, program, now)),
+    )
+
+
+def _accepted_before(manifest: Mapping[str, Any], status: Mapping[str, Any], kind: str) -> set[str]:
+    """The rules that need no new word: accepted for the very release one goes back to, or broken just as much, and
+    accepted, by the release that serves now. Edits by hand are never among them: they are new each time."""
+    current: Mapping[str, Any] = status.get("manifest") or {}
+    if kind == "rollback":
+        return set(manifest.get("accepted") or ()) - {"drift"}
+    if not current.get("accepted"):
+        return set()
+    alone = {**status, "manifest": None, "drift": []}
+    now = set(rules.judge(manifest, alone, {}))
+    return {rule for rule, message in rules.judge(current, alone, {}) if (rule, message) in now} & set(
+        current["accepted"]
     )

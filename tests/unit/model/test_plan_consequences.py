@@ -150,3 +150,44 @@ def test_both_versions_side_by_side_must_fit_or_it_is_said() -> None:
     made = {"services": {"backend": service(memory=60, switch=SWITCH), "redis": service(memory=30)}}
     assert not list(consequences.double_memory(made, {"memory": {"total": 150}}))
     assert "side by side" in next(iter(consequences.double_memory(made, {"memory": {"total": 120}})))
+
+
+def with_rule(accepted: list[str], port: int = 8443) -> dict[str, Any]:
+    ports = [{"published": port, "target": 443, "host_ip": "", "protocol": "tcp"}]
+    return {
+        "release": "r", "version": "1", "app": "shop", "files": {}, "accepted": accepted, "environment": {},
+        "settings": {"domains": [], "migration": []},
+        "services": {"nginx": service(image="nginx:1", ports=ports, healthcheck=True)},
+    }  # fmt: skip
+
+
+def refused(new: dict[str, Any], current: dict[str, Any] | None, kind: str = "deploy", **seen: Any) -> list[str]:
+    from tasks.model import plan
+
+    status = {"manifest": current, "release": "q", "certificate": {"names": [], "not_after": 9}, **seen}
+    made = plan.compute(new, status, program="p", new={}, old={}, resolved={}, accepted=(), now=1.0, kind=kind)
+    return [guard.rule for guard in made.refused]
+
+
+def test_what_was_accepted_once_and_is_still_so_needs_no_new_word() -> None:
+    assert refused(with_rule([]), with_rule(["published-port"])) == []
+
+
+def test_the_same_rule_for_something_else_does() -> None:
+    assert refused(with_rule([], port=9000), with_rule(["published-port"])) == ["published-port"]
+
+
+def test_what_runs_without_having_been_accepted_is_refused() -> None:
+    assert refused(with_rule([]), with_rule([])) == ["published-port"]
+
+
+def test_going_back_to_a_release_takes_what_was_accepted_for_it() -> None:
+    assert refused(with_rule(["published-port"]), None, "rollback") == []
+    assert refused(with_rule([]), None, "rollback") == ["published-port"]
+
+
+def test_edits_by_hand_are_never_accepted_for_next_time() -> None:
+    drift = [{"path": "live/nginx/nginx.conf", "state": "changed"}]
+    accepted = with_rule(["published-port", "drift"])
+    assert refused(accepted, accepted, drift=drift) == ["drift"]
+    assert refused(accepted, None, "rollback", drift=drift) == ["drift"]
