@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +68,7 @@ class Service:
         switch: None for a service that is recreated in place.
         marker: prints which configuration it has loaded.
         volumes: target by the name of each named volume.
+        external: those of them that somebody else makes, so that they do not carry the project's label.
         binds: target by source of each directory of the host it mounts.
         anonymous: targets of volumes that have no name.
         tmpfs: what it keeps in memory.
@@ -89,6 +90,7 @@ class Service:
     switch: Switch | None = None
     marker: tuple[str, ...] | None = None
     volumes: Mapping[str, str] = field(default_factory=dict)
+    external: tuple[str, ...] = ()
     binds: Mapping[str, str] = field(default_factory=dict)
     anonymous: tuple[str, ...] = ()
     tmpfs: tuple[str, ...] = ()
@@ -150,11 +152,22 @@ def parse(text: bytes, environment: Mapping[str, str], live_root: str) -> dict[s
     if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
         raise ComposeError("the Compose file has no services")
     resolved = interpolate(document, environment)
-    named = {key: (item or {}).get("name") or key for key, item in (resolved.get("volumes") or {}).items()}
-    return {name: _service(name, body, live_root, named) for name, body in resolved["services"].items()}
+    declared = {str(key): item or {} for key, item in (resolved.get("volumes") or {}).items()}
+    named = {key: _volume(str(resolved.get("name") or ""), key, item) for key, item in declared.items()}
+    external = {named[key] for key, item in declared.items() if item.get("external")}
+    return {name: _service(name, body, live_root, named, external) for name, body in resolved["services"].items()}
 
 
-def _service(name: str, body: dict[str, Any], live_root: str, named: Mapping[str, str]) -> Service:
+def _volume(project: str, key: str, item: Mapping[str, Any]) -> str:
+    """The name a volume has on the host: its own, or the one that Compose gives it."""
+    if item.get("name"):
+        return str(item["name"])
+    return key if item.get("external") or not project else f"{project}_{key}"
+
+
+def _service(
+    name: str, body: dict[str, Any], live_root: str, named: Mapping[str, str], external: Collection[str]
+) -> Service:
     if not isinstance(body, dict) or not body.get("image"):
         raise ComposeError(f"service {name} has no image")
     extensions = {key for key in body if key.startswith("x-")}
@@ -176,10 +189,11 @@ def _service(name: str, body: dict[str, Any], live_root: str, named: Mapping[str
         env_files=tuple([env_files] if isinstance(env_files, str) else env_files),
         check=_words(name, body, "x-check"),
         reload=_words(name, body, "x-reload"),
-        has_healthcheck="healthcheck" in body and not body["healthcheck"].get("disable"),
+        has_healthcheck=_is_checked(body.get("healthcheck") or {}),
         switch=_switch(name, body.get("x-switch")),
         marker=_words(name, body, "x-marker"),
         volumes={named.get(m.source, m.source): m.target for m in mounts if m.kind == "volume" and m.source},
+        external=tuple(sorted({named.get(m.source, "") for m in mounts if m.kind == "volume"} & set(external))),
         binds={m.source: m.target for m in mounts if m.kind == "bind"},
         anonymous=tuple(sorted(m.target for m in mounts if m.kind == "volume" and not m.source)),
         tmpfs=tuple(
@@ -274,6 +288,10 @@ def _memory(body: Mapping[str, Any]) -> int:
     limits = ((body.get("deploy") or {}).get("resources") or {}).get("limits") or {}
     value = body.get("mem_limit") or limits.get("memory")
     return docker_bytes(str(value)) if value else 0
+
+
+def _is_checked(healthcheck: Mapping[str, Any]) -> bool:
+    return bool(healthcheck) and not healthcheck.get("disable") and healthcheck.get("test") not in ("NONE", ["NONE"])
 
 
 def _list(value: Any) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,9 @@ _WEB = (80, 443)
 _LOOPBACK = ("127.0.0.1", "::1")
 _MAJORS = {"postgres": "postgres-major", "redis": "redis-major"}
 
+ASKED_EACH_TIME = {"new-empty-volume", "postgres-major", "redis-major", "service-with-data-removed", "drift"}
+"""Rules about what a change does to something that is there now: what was said of an earlier change does not count."""
+
 Found = tuple[str, str]
 
 
@@ -44,7 +47,7 @@ def judge(manifest: Mapping[str, Any], status: Mapping[str, Any], resolved: Mapp
     old: Mapping[str, Any] = status.get("manifest") or {}
     yield from _empty_volumes(manifest, old, status)
     yield from _majors(manifest, old)
-    yield from _outside(manifest, resolved)
+    yield from _outside(manifest, old, resolved)
     yield from _ports(manifest)
     yield from _removed(manifest, old)
     yield from _memory(manifest, status)
@@ -61,28 +64,45 @@ def _services(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _empty_volumes(manifest: Mapping[str, Any], old: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Found]:
-    there = status.get("volumes")
+    # an engine that did not answer has told of no volume either
+    there = status.get("volumes") if status.get("docker", True) else None
     for name, entry in _services(manifest).items():
-        former = _services(old).get(name, {}).get("volumes") or {}
-        targets = {target: volume for volume, target in former.items()}
-        for volume, target in (entry.get("volumes") or {}).items():
-            before = targets.get(target)
-            if before is not None and before != volume:
-                yield "new-empty-volume", f"{name} would leave its data in {before} and start empty with {volume}"
-            elif before is None and former and volume not in former and _holds(entry, target):
-                yield "new-empty-volume", f"{name} would keep its data in {volume}, new and empty, at {target}"
-            elif volume in former and former[volume] != target:
-                yield (
-                    "new-empty-volume",
-                    f"{name} would look for {volume} at {target} instead of {former[volume]}",
-                )
-            elif volume in former and there is not None and volume not in there:
-                yield "new-empty-volume", f"volume {volume} of {name} is gone from the host: it would start empty"
+        former = _services(old).get(name, {})
+        messages = list(_other_volumes(name, entry, former.get("volumes") or {}, there))
+        was, will = _place(former), _place(entry)
+        if not messages and was and will and was != will:
+            messages = [f"{name} would look for its data in {'/'.join(will)} instead of {'/'.join(was)}"]
+        for message in messages:
+            yield "new-empty-volume", message
 
 
-def _holds(entry: Mapping[str, Any], target: str) -> bool:
+def _other_volumes(
+    name: str, entry: Mapping[str, Any], former: Mapping[str, str], there: Sequence[str] | None
+) -> Iterator[str]:
+    targets = {target: volume for volume, target in former.items()}
+    for volume, target in (entry.get("volumes") or {}).items():
+        before = targets.get(target)
+        if before is not None and before != volume:
+            yield f"{name} would leave its data in {before} and start empty with {volume}"
+        elif before is None and former and volume not in former and _within(entry.get("data_directory") or "", target):
+            yield f"{name} would keep its data in {volume}, new and empty, at {target}"
+        elif volume in former and former[volume] != target:
+            yield f"{name} would look for {volume} at {target} instead of {former[volume]}"
+        elif volume in former and there is not None and volume not in {*there, *(entry.get("external") or ())}:
+            yield f"volume {volume} of {name} is gone from the host: it would start empty"
+
+
+def _place(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """The named volume that holds the data of a database, and where inside of it; () without one."""
     directory = entry.get("data_directory")
-    return bool(directory) and _within(str(directory), target)
+    if not directory:
+        return ()
+    mounts: dict[str, str] = dict.fromkeys((*(entry.get("binds") or {}).values(), *(entry.get("tmpfs") or ())), "")
+    mounts |= {target: volume for volume, target in (entry.get("volumes") or {}).items()}
+    around = [target for target in mounts if _within(directory, target)]
+    if not around or not mounts[innermost := max(around, key=len)]:
+        return ()
+    return (mounts[innermost], *PurePosixPath(directory).relative_to(innermost).parts)
 
 
 def _within(path: str, directory: str) -> bool:
@@ -105,12 +125,16 @@ def _majors(manifest: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Fou
             yield rule, f"{name}: {was} -> {will}: dump with the old version and restore with the new one"
 
 
-def _outside(manifest: Mapping[str, Any], resolved: Mapping[str, Resolved]) -> Iterator[Found]:
+def _outside(manifest: Mapping[str, Any], old: Mapping[str, Any], resolved: Mapping[str, Resolved]) -> Iterator[Found]:
     for name, entry in _services(manifest).items():
         targets = list((entry.get("volumes") or {}).values())
         directory = entry.get("data_directory")
-        if directory and not any(_within(directory, target) for target in targets):
+        had = (_services(old).get(name, {}).get("volumes") or {}).values()
+        given_up = [path for path in had if not any(_within(path, to) or _within(to, path) for to in targets)]
+        if directory and not _place(entry):
             yield "data-outside-volume", f"{name} keeps its data in {directory}, which is in no named volume"
+        elif not directory and given_up:
+            yield "data-outside-volume", f"{name} would have no volume any more for {', '.join(given_up)}"
         if anonymous := entry.get("anonymous"):
             yield "data-outside-volume", f"{name} has volumes without a name: {', '.join(anonymous)}"
         found = resolved.get(entry.get("reference") or entry["image"])
@@ -134,9 +158,11 @@ def _ports(manifest: Mapping[str, Any]) -> Iterator[Found]:
 
 
 def _removed(manifest: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Found]:
+    used = {volume for entry in _services(manifest).values() for volume in entry.get("volumes") or ()}
     for name, former in _services(old).items():
-        if name not in _services(manifest) and (volumes := former.get("volumes")):
-            yield "service-with-data-removed", f"{name} would be gone; its data stays in {', '.join(volumes)}, unused"
+        unused = [volume for volume in former.get("volumes") or () if volume not in used]
+        if name not in _services(manifest) and unused:
+            yield "service-with-data-removed", f"{name} would be gone; its data stays in {', '.join(unused)}, unused"
 
 
 def _memory(manifest: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Found]:
@@ -169,10 +195,11 @@ def _renamed(manifest: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator
 
 
 def _drift(status: Mapping[str, Any]) -> Iterator[Found]:
-    drifted = [item["path"] for item in status.get("drift", ())]
-    if status.get("interrupted"):
-        # a deploy that was cut off leaves live/ between two releases: nobody edited that
-        drifted = [path for path in drifted if not path.startswith("live/")]
-    if drifted:
+    if drifted := [item["path"] for item in status.get("drift", ()) if by_hand(item["path"], status)]:
         names = ", ".join(drifted[:5]) + (f" and {len(drifted) - 5} more" if len(drifted) > 5 else "")
         yield "drift", f"edited by hand on the host: {names}"
+
+
+def by_hand(path: str, status: Mapping[str, Any]) -> bool:
+    """Whether somebody edited a file that drifted: a deploy that runs or was cut off leaves live/ in between."""
+    return not (path.startswith("live/") and (status.get("interrupted") or status.get("busy")))

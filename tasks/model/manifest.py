@@ -95,6 +95,7 @@ def build(
                 "switch": asdict(service.switch) if service.switch else None,
                 "marker": list(service.marker) if service.marker else None,
                 "volumes": dict(service.volumes),
+                "external": list(service.external),
                 "anonymous": list(service.anonymous),
                 "binds": dict(service.binds),
                 "tmpfs": list(service.tmpfs),

@@ -50,8 +50,9 @@ def compute(
     changed = tuple(files.changes(manifest, status, new, old))
     touched = tuple(services.changes(manifest, status, changed))
     images = tuple(services.images(manifest, status, resolved))
-    warnings = list(consequences.double_memory(manifest, status)) if touched else []
-    known = {*accepted, *_accepted_before(manifest, status, kind)}
+    switching = [change.service for change in touched if change.action == "switch"]
+    warnings = list(consequences.double_memory(manifest, status, switching)) if touched else []
+    known = _accepted_before(manifest, status, kind)
     if kind == "rollback":
         warnings += consequences.migrations_between(manifest["release"], status)
     return Plan(
@@ -63,25 +64,25 @@ def compute(
         files=changed,
         services=touched,
         images=images,
-        edge=services.edge(touched),
+        edge=services.edge(touched, astray=bool(services.astray(manifest, status))),
         migration=consequences.migration(manifest, status) if kind == "deploy" else None,
         disk=consequences.disk(manifest, status, images),
-        guards=tuple(Guard(rule, message, rule in known) for rule, message in rules.judge(manifest, status, resolved)),
+        guards=tuple(
+            Guard(rule, message, rule in accepted or (rule, message) in known)
+            for rule, message in rules.judge(manifest, status, resolved)
+        ),
         warnings=tuple(warnings),
         other=tuple(consequences.other(manifest, status, program, now)),
     )
 
 
-def _accepted_before(manifest: Mapping[str, Any], status: Mapping[str, Any], kind: str) -> set[str]:
-    """The rules that need no new word: accepted for the very release one goes back to, or broken just as much, and
-    accepted, by the release that serves now. Edits by hand are never among them: they are new each time."""
-    current: Mapping[str, Any] = status.get("manifest") or {}
-    if kind == "rollback":
-        return set(manifest.get("accepted") or ()) - {"drift"}
-    if not current.get("accepted"):
+def _accepted_before(manifest: Mapping[str, Any], status: Mapping[str, Any], kind: str) -> set[rules.Found]:
+    """What needs no new word: broken in the very same way, and accepted, by the release one goes back to or by the one
+    that serves now. A word given for one port is none for another, and what becomes of data, or of edits by hand, is
+    asked about each time."""
+    agreed: Mapping[str, Any] = (manifest if kind == "rollback" else status.get("manifest")) or {}
+    names = set(agreed.get("accepted") or ()) - rules.ASKED_EACH_TIME
+    if not names:
         return set()
-    alone = {**status, "manifest": None, "drift": []}
-    now = set(rules.judge(manifest, alone, {}))
-    return {rule for rule, message in rules.judge(current, alone, {}) if (rule, message) in now} & set(
-        current["accepted"]
-    )
+    before = {**status, "manifest": status.get("manifest") if kind == "rollback" else None, "drift": []}
+    return {found for found in rules.judge(agreed, before, {}) if found[0] in names}

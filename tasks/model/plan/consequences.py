@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from tasks.model.plan.services import left_over
+from tasks.model.plan.services import astray, left_over
 from tasks.model.plan.types import ImageChange
 
 _UNPACKED = 3  # compressed layers on the way, and what they become: together about three times their size
@@ -55,12 +55,12 @@ def migrations_between(target: str, status: Mapping[str, Any]) -> Iterator[str]:
             yield f"release {name} ran a migration, which a rollback does not undo{dump}"
 
 
-def double_memory(manifest: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[str]:
-    """A line when both versions side by side may use more memory than there is."""
+def double_memory(manifest: Mapping[str, Any], status: Mapping[str, Any], switching: Collection[str]) -> Iterator[str]:
+    """A line when both versions of the `switching` services side by side may use more memory than there is."""
     total = int((status.get("memory") or {}).get("total") or 0)
-    services = manifest["services"].values()
-    limits = sum(int(entry.get("memory") or 0) for entry in services)
-    twice = sum(int(entry.get("memory") or 0) for entry in services if entry.get("switch"))
+    limits = sum(int(entry.get("memory") or 0) for entry in manifest["services"].values())
+    limits += sum(int(item.get("memory") or 0) for item in status.get("neighbours") or ())
+    twice = sum(int(manifest["services"][name].get("memory") or 0) for name in switching)
     if total and limits <= total < limits + twice:
         yield (
             f"while both versions run side by side the limits add up to {(limits + twice) >> 20} MB, "
@@ -94,5 +94,7 @@ def other(manifest: Mapping[str, Any], status: Mapping[str, Any], program: str, 
         yield f"the last change ({last.get('release')}) did not finish: bring everything to this release"
     elif old and status.get("interrupted"):
         yield f"the change to {status['interrupted']} was cut off: bring everything to this release"
+    for gone, instead in astray(manifest, status).items():
+        yield f"point nginx at {instead}: {gone} is gone"
     if old and (names := left_over(manifest, status)):
         yield f"remove left-over containers: {', '.join(names)}"

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tasks.model import guards
 from tasks.model.plan.types import FileChange
 
 LIVE = "live/"
@@ -64,14 +65,17 @@ def changes(
         elif any(before[path][name] != after[path][name] for name in ("mode", "secret")):
             yield FileChange(path, "changed", secret)
     for item in sorted(status.get("drift", ()), key=lambda item: str(item["path"])):
-        yield _by_hand(item["path"], item["state"], old)
-
-
-def _by_hand(path: str, state: str, old: Mapping[str, bytes]) -> FileChange:
-    if state == "missing":
-        return FileChange(path, "missing on the host", _secret(path))
-    shown = diff(path, old.get(path.removeprefix(LIVE)), old.get(path)) if path.startswith(LIVE) else ""
-    return FileChange(path, f"{state} by hand", _secret(path), shown)
+        path, state = item["path"], item["state"]
+        inner = path.removeprefix(LIVE)
+        secret = _secret(path) or bool(before.get(inner, {}).get("secret"))
+        if state == "missing":
+            yield FileChange(path, "missing on the host", secret)
+            continue
+        who = "by hand" if guards.by_hand(path, status) else "by a deploy that has not ended"
+        shown = path.startswith(LIVE) and not secret
+        yield FileChange(
+            path, f"{state} {who}", secret, diff(path, old.get(path), new.get(inner, old.get(inner))) if shown else ""
+        )
 
 
 def diff(path: str, old: bytes | None, new: bytes | None) -> str:
@@ -82,5 +86,4 @@ def diff(path: str, old: bytes | None, new: bytes | None) -> str:
         before, after = old.decode().splitlines(), new.decode().splitlines()
     except UnicodeDecodeError:
         return ""
-    names = ("deployed", "edited") if path.startswith(LIVE) else ("host", "new")
-    return "\n".join(difflib.unified_diff(before, after, f"{names[0]}/{path}", f"{names[1]}/{path}", lineterm="", n=2))
+    return "\n".join(difflib.unified_diff(before, after, f"host/{path}", f"new/{path}", lineterm="", n=2))

@@ -27,6 +27,10 @@ def identify(manifest: Mapping[str, Any], status: Mapping[str, Any], program: st
         "volumes": sorted(status.get("volumes") or ()),
         "certificate": (status.get("certificate") or {}).get("names"),
         "last": (status.get("last") or {}).get("result"),
+        "interrupted": status.get("interrupted"),
+        "upstreams": status.get("upstreams") or {},
+        "unit": status.get("unit") or {},
+        "neighbours": sorted((item["app"], sorted(item["domains"])) for item in status.get("neighbours") or ()),
     }
     wanted = {key: value for key, value in manifest.items() if key not in _TIMES}
     # a rollback is to one certain release, a deploy to what a new one would hold

@@ -71,7 +71,7 @@ def _migration(plan: Plan) -> list[str]:
 
 def _disk(plan: Plan) -> list[str]:
     disk = plan.disk
-    if not disk["free"]:
+    if not disk["need"]:
         return []
     if disk["need"] > disk["free"]:
         return [f"TOO SMALL: need {megabytes(disk['need'])}, have {megabytes(disk['free'])}"]

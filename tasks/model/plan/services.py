@@ -51,21 +51,21 @@ def changes(
         if container is None:
             yield ServiceChange(name, "create", ("it has no container",), _creation(name, entry, bool(old)))
             continue
-        was, will = (side.get("environment", {}).get(name, {}) for side in (old, manifest))
-        variables = sorted(key for key in was.keys() | will.keys() if was.get(key) != will.get(key))
-        reasons = tuple(_recreation(entry, former, container, variables))
+        reasons = tuple(_recreation(entry, former, container, variables(entry, old, manifest)))
         mounted = [*entry["config"], *entry["secrets"]]
         read = tuple(f"{path} changed" for path in changed if _below(path, mounted))
+        # nothing that is not running, or that nobody was ever sent to, can be missed
+        missed = outage(name, entry) if old and container["state"] == "running" else "none"
         if entry.get("switch") and (reasons or read):
             yield ServiceChange(name, "switch", reasons + read)
         elif reasons:
-            yield ServiceChange(name, "recreate", reasons, outage(name, entry, "recreate"))
+            yield ServiceChange(name, "recreate", reasons, missed)
+        elif container["state"] != "running":
+            yield ServiceChange(name, "start", (f"it is {container['state']}", *read))
         elif read and entry["reload"]:
             yield ServiceChange(name, "reload", read)
         elif read:
-            yield ServiceChange(name, "restart", read, outage(name, entry, "restart"))
-        elif container["state"] != "running":
-            yield ServiceChange(name, "start", (f"it is {container['state']}",))
+            yield ServiceChange(name, "restart", read, missed)
     for name in sorted(there.keys() - manifest["services"].keys()):
         yield ServiceChange(name, "remove", ("the Compose file no longer has it",))
 
@@ -74,7 +74,29 @@ def _creation(name: str, entry: Mapping[str, Any], replaces: bool) -> str:
     return "it is not there now" if replaces and name not in _BESIDE else "none"
 
 
-def outage(name: str, entry: Mapping[str, Any], action: str) -> str:
+def variables(entry: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The variables of the env files a service reads that changed: several may read one file."""
+    found: set[str] = set()
+    for path in entry["env_files"]:
+        was, will = (side.get("environment", {}).get(path.removesuffix(".env"), {}) for side in (old, new))
+        found |= {key for key in was.keys() | will.keys() if was.get(key) != will.get(key)}
+    return sorted(found)
+
+
+def astray(manifest: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, str]:
+    """{container nginx is pointed at, that is gone: the one there is instead}."""
+    if EDGE not in manifest["services"]:
+        return {}
+    names = {item["name"] for item in status.get("containers", ())}
+    there, upstreams = containers(status), status.get("upstreams") or {}
+    return {
+        upstreams[name]: there[name]["name"]
+        for name, entry in manifest["services"].items()
+        if entry.get("switch") and name in there and name in upstreams and upstreams[name] not in names
+    }
+
+
+def outage(name: str, entry: Mapping[str, Any]) -> str:
     """What is noticed while the container of a service is stopped and started again."""
     grace = f"up to {entry.get('grace') or 10:.0f} s"
     if name == EDGE:
@@ -86,17 +108,19 @@ def outage(name: str, entry: Mapping[str, Any], action: str) -> str:
 
 
 def _recreation(
-    entry: Mapping[str, Any], former: Mapping[str, Any] | None, container: Mapping[str, Any], variables: list[str]
+    entry: Mapping[str, Any], former: Mapping[str, Any] | None, container: Mapping[str, Any], changed: list[str]
 ) -> Iterator[str]:
     pin = entry.get("pin") or {}
     if container["image"] != entry["image"]:
         yield f"image {short(container['image'])} -> {short(entry['image'])}"
     elif pin.get("id") and not pin.get("digest") and container.get("image_id") != pin["id"]:
         yield f"image {short(entry['image'])} is another one now ({pin['id'][7:19]})"
-    if former is None or former["definition"] != entry["definition"]:
+    if former is None:
+        yield "no release says what it was made from"
+    elif former["definition"] != entry["definition"]:
         yield "its definition changed"
-    if former is not None and entry["env_files"] and variables:
-        yield "environment: " + ", ".join(variables)
+    if former is not None and changed:
+        yield "environment: " + ", ".join(changed)
 
 
 def _below(path: str, directories: Iterable[str]) -> bool:
@@ -129,11 +153,11 @@ def images(
         yield ImageChange(name, old, entry["image"], size, found.source if found else None)
 
 
-def edge(services: Iterable[ServiceChange]) -> str:
-    """What happens to nginx."""
+def edge(services: Iterable[ServiceChange], *, astray: bool = False) -> str:
+    """What happens to nginx: `astray` when it is pointed at what is gone."""
     actions = {change.service: change.action for change in services}
     if actions.get(EDGE) in ("create", "recreate", "restart", "start"):
         return "restart"
-    if actions.get(EDGE) == "reload" or "switch" in actions.values():
+    if actions.get(EDGE) == "reload" or "switch" in actions.values() or astray:
         return "reload"
     return "none"

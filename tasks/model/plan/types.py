@@ -14,7 +14,7 @@ class FileChange:
     Attributes:
         path: inside the release; below live/ for what was edited there by hand.
         action: "added", "changed", "removed", or what happened to the host's copy: "changed by hand", "extra by hand",
-            "missing on the host".
+            "missing on the host", "changed by a deploy that has not ended".
         secret: its content is never shown.
         diff: unified diff, "" for secrets, binaries and whole new files.
     """
@@ -115,7 +115,8 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether the host is already as it should be."""
-        return not (self.files or self.services or self.other)
+        moves = self.kind == "rollback" and self.release != self.previous  # `current` does, though all be the same
+        return not (self.files or self.services or self.other or moves)
 
     @property
     def refused(self) -> list[Guard]:

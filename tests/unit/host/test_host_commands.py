@@ -288,8 +288,8 @@ def test_running_the_program_writes_nothing_where_there_is_nothing(tmp_path: Pat
 
 
 def test_every_directory_has_its_mode(world: World) -> None:
-    modes = {name: stat.S_IMODE((world.config.root / name).stat().st_mode) for name in
-             ("releases", "live", "shared", "shared/tls", "shared/upstreams", "shared/backups", "shared/state")}  # fmt: skip
+    names = ("releases", "live", "shared", "shared/tls", "shared/upstreams", "shared/backups", "shared/state")
+    modes = {name: stat.S_IMODE((world.config.root / name).stat().st_mode) for name in names}
     assert modes == {
         "releases": 0o700, "live": 0o755, "shared": 0o755, "shared/tls": 0o755, "shared/upstreams": 0o755,
         "shared/backups": 0o700, "shared/state": 0o700,

@@ -6,10 +6,10 @@ import re
 import signal
 
 import pytest
+from host_world import World, events, eventually, last
 
 from host import edge
 from host.edge import Target
-from host_world import World, eventually, events, last
 
 SWITCH = {"switch": {"port": 8080, "probe": "/health"}}
 

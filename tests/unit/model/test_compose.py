@@ -175,6 +175,16 @@ class TestFacts:
         assert found.anonymous == ("/anonymous",)
         assert found.binds == {"/etc/x": "/x"}
 
+    def test_a_volume_without_a_name_of_its_own_is_called_as_compose_calls_it(self) -> None:
+        volumes = {"data": None, "theirs": {"external": True}}
+        found = self.of({"volumes": ["data:/data", "theirs:/theirs"]}, name="shop", volumes=volumes)
+        assert found.volumes == {"shop_data": "/data", "theirs": "/theirs"}
+        assert found.external == ("theirs",)
+
+    @pytest.mark.parametrize("check", [{"disable": True}, {"test": "NONE"}, {"test": ["NONE"]}])
+    def test_a_health_check_that_is_switched_off_is_none(self, check: dict) -> None:
+        assert self.of({"healthcheck": check}).has_healthcheck is False
+
     def test_long_forms_of_mounts_are_read_as_well(self) -> None:
         mounts = [
             {"type": "volume", "source": "data", "target": "/data"},

@@ -32,6 +32,7 @@ def release() -> dict[str, Any]:
                 data_directory="/var/lib/postgresql/data",
             ),
             "redis": entry("redis:8.0.5", volumes={"shop_redis": "/data"}, data_directory="/data"),
+            "grafana": entry("grafana:1", volumes={"shop_grafana": "/var/lib/grafana"}, memory=0),
             "backend": entry("shop/backend:1.0.0"),
             "nginx": entry("nginx:1.30.6", ports=[port(80), port(443)]),
         },
@@ -50,8 +51,8 @@ def judge(change: Any = None, *, old: Any = None, status: Any = None, resolved: 
     if change:
         change(after)
     seen = {
-        "manifest": before, "volumes": ["shop_data", "shop_redis"], "memory": {"total": 8 * GIB}, "drift": [],
-        "neighbours": [], **(status or {}),
+        "manifest": before, "volumes": ["shop_data", "shop_redis", "shop_grafana"], "memory": {"total": 8 * GIB},
+        "drift": [], "neighbours": [], **(status or {}),
     }  # fmt: skip
     return dict(guards.judge(after, seen, resolved or {}))
 
@@ -80,6 +81,10 @@ def test_nothing_speaks_against_a_first_deploy() -> None:
         (of("redis", reference="redis:7-alpine"), "redis-major", "8 -> 7"),
         (of("postgres", data_directory="/var/lib/postgresql/18/docker"), "data-outside-volume", "18/docker"),
         (of("redis", volumes={}, binds={"/srv/redis": "/data"}), "data-outside-volume", "/data"),
+        (of("postgres", data_directory="/var/lib/postgresql/data/sub"), "new-empty-volume", "shop_data/sub"),
+        (of("postgres", binds={"/srv/pg": "/var/lib/postgresql/data/pg"}, data_directory="/var/lib/postgresql/data/pg"),
+         "data-outside-volume", "data/pg"),
+        (of("grafana", volumes={}), "data-outside-volume", "/var/lib/grafana"),
         (of("backend", anonymous=["/uploads"]), "data-outside-volume", "/uploads"),
         (of("redis", ports=[port(6379)]), "published-port", "6379/tcp"),
         (of("redis", ports=[port(6379, "0.0.0.0")]), "published-port", "6379/tcp"),
@@ -106,6 +111,7 @@ def test_a_change_that_loses_something_is_refused(change: Any, rule: str, said: 
         of("nginx", ports=[port(80), port(443), port(443, "", "udp")]),
         of("backend", volumes={"shop_uploads": "/uploads"}),
         lambda made: made["services"].pop("backend"),
+        lambda made: made["services"].update(db=made["services"].pop("postgres")),
         of("backend", memory=4 * GIB),
     ],
 )
@@ -114,7 +120,16 @@ def test_a_change_that_loses_nothing_is_let_through(change: Any) -> None:
 
 
 def test_a_volume_that_is_gone_from_the_host_would_be_a_new_one() -> None:
-    assert "gone" in judge(status={"volumes": ["shop_data"]})["new-empty-volume"]
+    assert "gone" in judge(status={"volumes": ["shop_data", "shop_grafana"]})["new-empty-volume"]
+
+
+def test_a_volume_is_not_gone_when_the_engine_does_not_answer() -> None:
+    assert judge(status={"volumes": [], "docker": None}) == {}
+
+
+def test_a_volume_that_somebody_else_makes_is_not_looked_for_among_those_of_the_project() -> None:
+    change = of("grafana", external=["shop_grafana"])
+    assert judge(change, status={"volumes": ["shop_data", "shop_redis"]}) == {}
 
 
 def test_a_database_that_had_no_named_volume_before_gets_a_new_and_empty_one() -> None:
@@ -151,6 +166,7 @@ def test_files_edited_by_hand_are_not_overwritten_silently() -> None:
 def test_what_a_deploy_that_was_cut_off_left_is_no_edit_by_hand() -> None:
     drift = [{"path": "live/nginx/nginx.conf", "state": "changed"}]
     assert judge(status={"drift": drift, "interrupted": "20261122T100000Z-1"}) == {}
+    assert judge(status={"drift": drift, "busy": {"what": "deploy of 20261122T100000Z-1"}}) == {}
 
 
 def test_a_release_of_before_these_facts_were_recorded_is_judged_without_them() -> None:

@@ -116,6 +116,28 @@ def test_a_host_as_it_should_be_has_nothing_to_do() -> None:
     assert "nothing to do" in plan.describe(made, "vps")
 
 
+def test_a_rollback_to_a_release_that_is_the_same_moves_to_it_all_the_same() -> None:
+    described, status = make()[1], observed()
+    back = plan.compute(
+        described, status, program=PROGRAM, new={}, old={}, resolved={}, accepted=(), now=NOW, kind="rollback"
+    )
+    assert (back.files, back.services, back.is_empty) == ((), (), False)
+    assert described["release"] in plan.describe(back, "vps")
+
+
+def test_an_edit_by_hand_is_shown_as_what_a_deploy_takes_away() -> None:
+    status = observed(drift=[{"path": "live/nginx/nginx.conf", "state": "changed"}])
+    made = compute(make(), status, **{"live/nginx/nginx.conf": b"one\ntwo\nmine\n", "nginx/nginx.conf": b"one\ntwo\n"})
+    assert "-mine" in made.files[0].diff
+    status["interrupted"] = "20261122T000000Z-2"
+    assert compute(make(), status).files[0].action == "changed by a deploy that has not ended"
+
+
+def test_a_secret_file_edited_on_the_host_is_named_and_marked() -> None:
+    made = compute(make(), observed(drift=[{"path": "backend.env", "state": "changed"}]), **{"backend.env": b"KEY=1"})
+    assert [(file.secret, file.diff) for file in made.files] == [(True, "")]
+
+
 def test_who_and_when_do_not_make_a_difference() -> None:
     status = observed()
     status["manifest"] |= {"created": "2020", "by": "somebody@else", "revision": "abc", "release": "old"}

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.model.images import Resolved
 from tasks.model.plan import consequences, services
-from tasks.model.plan.types import ImageChange
+from tasks.model.plan.types import FileChange, ImageChange
 
 
 def service(**changes: Any) -> dict[str, Any]:
@@ -67,6 +67,34 @@ def test_of_two_containers_the_one_nginx_is_pointed_at_counts_and_the_other_is_l
 def test_without_a_word_from_nginx_the_running_one_counts() -> None:
     status = {"containers": [container("backend", state="exited"), container("backend", 2)]}
     assert services.containers(status)["backend"]["name"] == "shop-backend-2"
+
+
+def test_nginx_that_is_pointed_at_what_is_gone_is_pointed_at_what_is_there() -> None:
+    made = {"services": {"backend": service(switch=SWITCH), "nginx": service()}}
+    status = {"containers": [container("backend", 2)], "upstreams": {"backend": "shop-backend-1"}}
+    assert services.astray(made, status) == {"shop-backend-1": "shop-backend-2"}
+    assert services.edge([], astray=True) == "reload"
+    assert services.astray(made, {**status, "upstreams": {"backend": "shop-backend-2"}}) == {}
+
+
+def test_every_service_that_reads_an_env_file_gets_its_changes() -> None:
+    made = {"services": {"worker": service(env_files=["backend.env"])}, "environment": {"backend": {"KEY": "new"}}}
+    old = {"services": {"worker": service()}, "environment": {"backend": {"KEY": "old"}}}
+    [change] = services.changes(made, {"manifest": old, "containers": [container("worker")]}, ())
+    assert (change.action, change.reasons) == ("recreate", ("environment: KEY",))
+
+
+def test_what_is_not_running_is_started_and_nobody_misses_it() -> None:
+    stopped = [container("backend", state="exited")]
+    changed = [FileChange("c/a.conf", "changed")]
+    made = {"services": {"backend": service()}}
+    [change] = services.changes(made, {"manifest": made, "containers": stopped}, changed)
+    assert (change.action, change.outage) == ("start", "none")
+    assert change.reasons == ("it is exited", "c/a.conf changed")
+    made = {"services": {"backend": service(definition="x")}}
+    old = {"services": {"backend": service()}}
+    [change] = services.changes(made, {"manifest": old, "containers": stopped}, ())
+    assert (change.action, change.outage) == ("recreate", "none")
 
 
 @pytest.mark.parametrize(
@@ -148,8 +176,9 @@ def test_a_rollback_names_the_migrations_between_and_no_others() -> None:
 
 def test_both_versions_side_by_side_must_fit_or_it_is_said() -> None:
     made = {"services": {"backend": service(memory=60, switch=SWITCH), "redis": service(memory=30)}}
-    assert not list(consequences.double_memory(made, {"memory": {"total": 150}}))
-    assert "side by side" in next(iter(consequences.double_memory(made, {"memory": {"total": 120}})))
+    assert not list(consequences.double_memory(made, {"memory": {"total": 150}}, ["backend"]))
+    assert "side by side" in next(iter(consequences.double_memory(made, {"memory": {"total": 120}}, ["backend"])))
+    assert not list(consequences.double_memory(made, {"memory": {"total": 120}}, []))
 
 
 def with_rule(accepted: list[str], port: int = 8443) -> dict[str, Any]:
@@ -175,6 +204,19 @@ def test_what_was_accepted_once_and_is_still_so_needs_no_new_word() -> None:
 
 def test_the_same_rule_for_something_else_does() -> None:
     assert refused(with_rule([], port=9000), with_rule(["published-port"])) == ["published-port"]
+
+
+def test_a_word_for_one_port_is_none_for_another_beside_it() -> None:
+    new = with_rule([])
+    new["services"]["redis"] = service(ports=[{"published": 6379, "target": 6379, "host_ip": "", "protocol": "tcp"}])
+    assert refused(new, with_rule(["published-port"])) == ["published-port"]
+
+
+def test_what_becomes_of_data_is_asked_each_time_also_on_the_way_back() -> None:
+    target, current = with_rule(["postgres-major"], port=443), with_rule([], port=443)
+    for made, reference in ((target, "postgres:17.1"), (current, "postgres:18.1")):
+        made["services"]["postgres"] = service(reference=reference)
+    assert refused(target, current, "rollback") == ["postgres-major"]
 
 
 def test_what_runs_without_having_been_accepted_is_refused() -> None:

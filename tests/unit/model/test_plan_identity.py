@@ -35,6 +35,10 @@ def test_the_same_host_and_target_have_the_same_id_whoever_asks_and_when() -> No
         lambda s: s["containers"][0].update(id="another"),
         lambda s: s["containers"][0].update(state="exited"),
         lambda s: s["last"].update(result="failed"),
+        lambda s: s.update(interrupted="20261122T000000Z-2"),
+        lambda s: s.update(upstreams={"backend": "shop-backend-2"}),
+        lambda s: s.update(unit={}),
+        lambda s: s.update(neighbours=[{"app": "other", "domains": [], "release": "x", "memory": 0}]),
     ],
 )
 def test_a_host_that_moved_is_told_from_a_target_that_did(change: Any) -> None:
