@@ -84,8 +84,8 @@ class World:
         self.program = home / "app"
         self.settings = {
             "app": "app", "root": str(home / "opt"), "run": str(home / "run"), "units": str(home / "systemd"),
-            "program": str(self.program), "letsencrypt": str(home / "letsencrypt"), "webroot": str(home / "acme"), "poll": 0.05,
-            "settle": 0.1,
+            "program": str(self.program), "letsencrypt": str(home / "letsencrypt"),
+            "webroot": str(home / "acme"), "poll": 0.05, "settle": 0.1,
         }  # fmt: skip
         self.config = configuration.from_json(json.dumps(self.settings).encode())
         self.program.write_bytes(program.archive(self.settings))
