@@ -282,7 +282,9 @@ def test_anything_but_plain_files_is_refused(engine: Engine, kind: bytes) -> Non
     assert engine.given is None
 
 
-@pytest.mark.parametrize("data", [b"hello\n" * 1000, b"", bytes(10240), gzip.compress(b"hello", mtime=0), b"\x1f\x8b garbage"])
+@pytest.mark.parametrize(
+    "data", [b"hello\n" * 1000, b"", bytes(10240), gzip.compress(b"hello", mtime=0), b"\x1f\x8b garbage"]
+)
 def test_what_is_no_tar_is_refused(engine: Engine, data: bytes) -> None:
     with pytest.raises(Failure, match="nothing was taken in"):
         engine.load(data)
