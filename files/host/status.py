@@ -57,7 +57,7 @@ def status(config: Config) -> dict[str, Any]:
         "interrupted": state.marked(config) if lock.holder(config.lock) is None else None,
         "certificate": _certificate(config),
         "unit": systemd.summary(config),
-        "problems": problems,
+        "problems": list(dict.fromkeys(problems)),
         **facts.host(config.root),
     }
 

@@ -128,7 +128,7 @@ def test_workers_that_never_end_are_waited_for_as_long_as_the_drain_time_and_no_
         ("exec", 1),  # while nginx is told
         ("docker top", 1),
         ("docker stop", 2),  # the release is the current one already
-        ("docker rm", 2),
+        ("docker rm -f 000", 2),
     ],
 )
 @pytest.mark.parametrize("when", ["before", "after"])
