@@ -190,7 +190,7 @@ def _service(
         check=_words(name, body, "x-check"),
         reload=_words(name, body, "x-reload"),
         has_healthcheck=_is_checked(body.get("healthcheck") or {}),
-        switch=_switch(name, body.get("x-switch")),
+        switch=_switch(name, body),
         marker=_words(name, body, "x-marker"),
         volumes={named.get(m.source, m.source): m.target for m in mounts if m.kind == "volume" and m.source},
         external=tuple(sorted({named.get(m.source, "") for m in mounts if m.kind == "volume"} & set(external))),
@@ -298,9 +298,13 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value] if value else []
 
 
-def _switch(name: str, value: Any) -> Switch | None:
+def _switch(name: str, body: Mapping[str, Any]) -> Switch | None:
+    value = body.get("x-switch")
     if value is None:
         return None
+    for key in ("ports", "container_name"):
+        if body.get(key):
+            raise ComposeError(f"service {name} has x-switch and {key}: a second container could not run beside it")
     try:
         return Switch(int(value["port"]), str(value.get("probe", "/")))
     except (KeyError, TypeError, ValueError, AttributeError):

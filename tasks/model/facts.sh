@@ -122,7 +122,7 @@ paths() {
         /etc/apt/keyrings/docker.asc /etc/apt/sources.list.d/docker.sources /swapfile"
     section paths
     # shellcheck disable=SC2086
-    stat -c '%F|%a|%U|%G|%n' "$root" "$root/releases" "$root/live" "$root/shared" "$root/shared/tls" "$root/shared/acme" \
+    stat -c '%F|%a|%U|%G|%n' "$root" "$root/releases" "$root/live" "$root/shared" "$root/shared/tls" \
         "$root/shared/backups" "$root/shared/state" $files 2>/dev/null
     section sha256
     for file in $files; do

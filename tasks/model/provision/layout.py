@@ -14,7 +14,6 @@ DIRECTORIES = {
     "/live": "755",
     "/shared": "755",
     "/shared/tls": "755",  # the key in it is 0640 for nginx's group
-    "/shared/acme": "755",  # nginx, uid 101, reads the challenges
     "/shared/backups": "700",
     "/shared/state": "700",
 }

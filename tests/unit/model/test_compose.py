@@ -256,3 +256,8 @@ class TestFacts:
     def test_a_switch_without_a_port_is_refused(self, value: object) -> None:
         with pytest.raises(compose.ComposeError, match="x-switch"):
             self.of({"x-switch": value})
+
+    @pytest.mark.parametrize("part", [{"ports": ["8080:8080"]}, {"container_name": "the-backend"}])
+    def test_a_service_that_can_run_only_once_cannot_be_switched(self, part: dict) -> None:
+        with pytest.raises(compose.ComposeError, match="beside"):
+            self.of({"x-switch": {"port": 80}, **part})
