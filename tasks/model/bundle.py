@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.core.command import Secret
-from tasks.model import compose, dotenv, images
+from tasks.model import compose, dotenv, images, notation
 
 if TYPE_CHECKING:
     from tasks.core.settings import Settings
@@ -167,7 +167,7 @@ def _derived(settings: Settings) -> dict[str, str]:
     # three quarters for the data: the rest is for buffers and for the fork that writes a snapshot
     return {
         "APP_ROOT": f"/opt/{settings.app_name}",
-        "REDIS_MAXMEMORY": str(compose.docker_bytes(settings.redis_memory) * 3 // 4),
+        "REDIS_MAXMEMORY": str(notation.size_in_bytes(settings.redis_memory) * 3 // 4),
         "HTTP_PORT": str(settings.http_port),
         "HTTPS_PORT": str(settings.https_port),
     }

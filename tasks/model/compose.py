@@ -9,6 +9,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tasks.model.images import image_major, image_name
+from tasks.model.notation import Port, mounted, published, seconds, size_in_bytes
+
 _VARIABLE = re.compile(
     r"""\$(?: (?P<escaped>\$)
           | \{ (?P<name>[A-Za-z_]\w*) (?: (?P<op>:?[-?+]) (?P<word>[^}]*) )? \}
@@ -19,23 +22,6 @@ _VARIABLE = re.compile(
 
 class ComposeError(ValueError):
     """The Compose file is not one that can be deployed."""
-
-
-@dataclass(frozen=True)
-class Port:
-    """A port that a service publishes.
-
-    Attributes:
-        published: on the host; 0 when Docker chooses.
-        target: in the container.
-        host_ip: the address it is bound to, "" for all.
-        protocol: "tcp" or "udp".
-    """
-
-    published: int
-    target: int
-    host_ip: str = ""
-    protocol: str = "tcp"
 
 
 @dataclass(frozen=True)
@@ -207,87 +193,10 @@ def _service(
     )
 
 
-@dataclass(frozen=True)
-class Mount:
-    """One mount of a service: `kind` is volume, bind or tmpfs; `source` is "" for a volume without a name."""
-
-    kind: str
-    source: str
-    target: str
-
-
-def mounted(item: Any) -> Mount:
-    """Read an entry of `volumes:`, in its long or short form."""
-    if isinstance(item, dict):
-        return Mount(str(item.get("type") or "volume"), str(item.get("source") or ""), str(item.get("target") or ""))
-    words = str(item).split(":")
-    if len(words) == 1:
-        return Mount("volume", "", words[0])
-    kind = "bind" if words[0].startswith(("/", ".", "~")) else "volume"
-    return Mount(kind, words[0], words[1])
-
-
-def published(item: Any) -> list[Port]:
-    """Read an entry of `ports:`: "443:443", "127.0.0.1:9090:9090/udp", "8000-8002:80-82", a number or the long form.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    if isinstance(item, dict):
-        whole = str(item.get("published") or "0")
-        host_ip, protocol = str(item.get("host_ip") or ""), str(item.get("protocol") or "tcp")
-        target = str(item["target"])
-    else:
-        text, _, protocol = str(item).partition("/")
-        rest, _, target = text.rpartition(":")
-        host_ip, _, whole = rest.rpartition(":")
-        host_ip, whole, protocol = host_ip.strip("[]"), whole or "0", protocol or "tcp"
-    outside, inside = _range(whole), _range(target)
-    if len(inside) == 1:
-        inside *= len(outside)
-    if len(outside) == 1 and len(inside) > 1:
-        outside *= len(inside)
-    if len(outside) != len(inside):
-        raise ValueError(f"the port ranges of {item!r} are not of one length")
-    return [Port(out, into, host_ip, protocol) for out, into in zip(outside, inside, strict=True)]
-
-
-def _range(text: str) -> list[int]:
-    first, _, last = text.partition("-")
-    return list(range(int(first), int(last or first) + 1))
-
-
-def seconds(duration: Any) -> float:
-    """Turn a duration as Compose writes it ("1m30s", "40s", "500ms", 10) into seconds.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if isinstance(duration, (int, float)):
-        return float(duration)
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 0.000001}
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|us|h|m|s)", str(duration))
-    if not parts or "".join(number + unit for number, unit in parts) != str(duration):
-        raise ValueError(f"{duration!r} is not a duration like 1m30s")
-    return sum(float(number) * units[unit] for number, unit in parts)
-
-
-def docker_bytes(size: str) -> int:
-    """Turn a size as Docker writes it ("512m", "1.5g", "1073741824") into bytes.
-
-    Raises:
-        ValueError: not such a size.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", size.strip().lower())
-    if not match:
-        raise ValueError(f"{size!r} is not a size like 512m")
-    return int(float(match[1]) * {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}.get(match[2], 1))
-
-
 def _memory(body: Mapping[str, Any]) -> int:
     limits = ((body.get("deploy") or {}).get("resources") or {}).get("limits") or {}
     value = body.get("mem_limit") or limits.get("memory")
-    return docker_bytes(str(value)) if value else 0
+    return size_in_bytes(str(value)) if value else 0
 
 
 def _is_checked(healthcheck: Mapping[str, Any]) -> bool:
@@ -328,17 +237,6 @@ def data_directory(image: str, body: Mapping[str, Any]) -> str | None:
         words = command.split() if isinstance(command, str) else [str(word) for word in command]
         return words[words.index("--dir") + 1] if "--dir" in words[:-1] else "/data"
     return None
-
-
-def image_name(image: str) -> str:
-    """The last part of the image's repository: "postgres" of docker.io/library/postgres:17.12@sha256:..."""
-    return image.partition("@")[0].rsplit("/", 1)[-1].partition(":")[0]
-
-
-def image_major(image: str) -> int | None:
-    """The major version in the image's tag, None when there is none to be read."""
-    match = re.match(r"v?(\d+)(?:[.\-]|$)", image.partition("@")[0].rsplit("/", 1)[-1].partition(":")[2])
-    return int(match[1]) if match else None
 
 
 def _live_mounts(volumes: list[Any], prefix: str) -> list[str]:

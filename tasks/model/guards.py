@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from tasks.model.compose import image_major, image_name
+from tasks.model.images import image_major, image_name
 
 if TYPE_CHECKING:
     from tasks.model.images import Resolved

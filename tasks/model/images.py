@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -41,3 +42,14 @@ class Resolved:
 def pinned(reference: str, pin: Pin | None) -> str:
     """The reference as Compose gets it: with the digest behind its tag, where there is one."""
     return f"{reference}@{pin.digest}" if pin and pin.digest and "@" not in reference else reference
+
+
+def image_name(image: str) -> str:
+    """The last part of the image's repository: "postgres" of docker.io/library/postgres:17.12@sha256:..."""
+    return image.partition("@")[0].rsplit("/", 1)[-1].partition(":")[0]
+
+
+def image_major(image: str) -> int | None:
+    """The major version in the image's tag, None when there is none to be read."""
+    match = re.match(r"v?(\d+)(?:[.\-]|$)", image.partition("@")[0].rsplit("/", 1)[-1].partition(":")[2])
+    return int(match[1]) if match else None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core import project, settings
-from tasks.model import bundle, compose, manifest
+from tasks.model import bundle, manifest, notation
 from tasks.model.images import Pin
 
 LINES = {
@@ -130,7 +130,7 @@ def test_a_missing_source_is_named(load, missing: str) -> None:
     [("512m", 512 << 20), ("1g", 1 << 30), ("1.5G", 3 << 29), ("64k", 64 << 10), ("100", 100), ("2gb", 2 << 30)],
 )
 def test_sizes_are_read_as_docker_reads_them(text: str, size: int) -> None:
-    assert compose.docker_bytes(text) == size
+    assert notation.size_in_bytes(text) == size
 
 
 def test_release_ids_sort_by_time_and_are_safe_as_directory_names() -> None:

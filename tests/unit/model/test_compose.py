@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tasks.core import project
-from tasks.model import compose
+from tasks.model import compose, notation
 
 LIVE = "/opt/shop/live"
 
@@ -198,29 +198,29 @@ class TestFacts:
     @pytest.mark.parametrize(
         ("written", "expected"),
         [
-            ("80:80", [compose.Port(80, 80)]),
-            ("127.0.0.1:9090:90/udp", [compose.Port(9090, 90, "127.0.0.1", "udp")]),
-            ("[::1]:9090:90", [compose.Port(9090, 90, "::1")]),
-            ("8080", [compose.Port(0, 8080)]),
-            (8080, [compose.Port(0, 8080)]),
-            ("8000-8001:80-81", [compose.Port(8000, 80), compose.Port(8001, 81)]),
-            ({"target": 80, "published": "8080", "host_ip": "10.0.0.1"}, [compose.Port(8080, 80, "10.0.0.1")]),
-            ({"target": 80}, [compose.Port(0, 80)]),
+            ("80:80", [notation.Port(80, 80)]),
+            ("127.0.0.1:9090:90/udp", [notation.Port(9090, 90, "127.0.0.1", "udp")]),
+            ("[::1]:9090:90", [notation.Port(9090, 90, "::1")]),
+            ("8080", [notation.Port(0, 8080)]),
+            (8080, [notation.Port(0, 8080)]),
+            ("8000-8001:80-81", [notation.Port(8000, 80), notation.Port(8001, 81)]),
+            ({"target": 80, "published": "8080", "host_ip": "10.0.0.1"}, [notation.Port(8080, 80, "10.0.0.1")]),
+            ({"target": 80}, [notation.Port(0, 80)]),
         ],
     )
     def test_ports_are_read_in_every_form(self, written: object, expected: list) -> None:
-        assert compose.published(written) == expected
+        assert notation.published(written) == expected
 
     @pytest.mark.parametrize("written", ["a:b", "1-3:1-2", ""])
     def test_a_port_that_is_none_is_refused(self, written: str) -> None:
         with pytest.raises(ValueError):
-            compose.published(written)
+            notation.published(written)
 
     @pytest.mark.parametrize(
         ("written", "seconds"), [("1m30s", 90), ("40s", 40), ("500ms", 0.5), ("1h", 3600), (10, 10)]
     )
     def test_durations_are_read_as_compose_writes_them(self, written: object, seconds: float) -> None:
-        assert compose.seconds(written) == seconds
+        assert notation.seconds(written) == seconds
 
     def test_a_duration_that_is_none_is_refused(self) -> None:
         with pytest.raises(compose.ComposeError, match="it"):
