@@ -132,9 +132,12 @@ def _forward(config: Config, release: Release, kind: str, journal: Journal, prog
     due = kind == "deploy" and migration.due(config, release)
     state.mark(config, release.id)
     progress.touched = True
-    rollout.base(config, release, journal)
     if due:
+        # a backend that is not switched is not made anew before its database is migrated
+        rollout.base(config, release, journal, without=(migration.SERVICE,))
         progress.facts.update(migration.run(config, release, journal))
+    if not due or migration.SERVICE not in manifest.switched:
+        rollout.base(config, release, journal)
     with probe.of(config, manifest) as watching:
         handover = rollout.switch_over(config, release, journal)
         refusal = _certificate(config, release, journal)

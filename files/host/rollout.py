@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from host import certificate, compose, edge, health, live, loaded, migration, starting, switch
 from host.config import Config
 from host.events import Journal, Step
 from host.health import Watch
+from host.manifest import Service
 from host.releases import Release
 from host.switch import Handover
 
@@ -39,8 +42,10 @@ def switch_over(config: Config, release: Release, journal: Journal, *, recreate:
     return switch.over(config, release, targets, journal)
 
 
-def base(config: Config, release: Release, journal: Journal, *, recreate: bool = True) -> None:
-    """Files, and every service but those that are switched: databases, monitoring, nginx itself."""
+def base(
+    config: Config, release: Release, journal: Journal, *, recreate: bool = True, without: Collection[str] = ()
+) -> None:
+    """Files, and every service that is not switched (databases, monitoring, nginx itself), save those `without`."""
     if mended := compose.mend(config):
         journal.emit(
             "output", "containers", "running", f"{mended} half-made containers of an earlier attempt tidied up"
@@ -49,13 +54,16 @@ def base(config: Config, release: Release, journal: Journal, *, recreate: bool =
     edge.prepare(config, release.manifest)
     with journal.step("live", "writing the configuration") as step:
         sync(config, release, step)
-    _containers(config, release, journal, recreate=recreate)
+    skipped = {*without, *release.manifest.switched}
+    services = {name: item for name, item in release.manifest.services.items() if name not in skipped}
+    _containers(config, release, services, journal, recreate=recreate)
 
 
-def _containers(config: Config, release: Release, journal: Journal, *, recreate: bool) -> None:
+def _containers(
+    config: Config, release: Release, services: Mapping[str, Service], journal: Journal, *, recreate: bool
+) -> None:
     manifest = release.manifest
     tls = certificate.installed(config)
-    services = {name: item for name, item in manifest.services.items() if name not in manifest.switched}
     found = compose.containers(config)  # after the files: whatever starts from here on has read them
     with journal.step("restart", "restarting what reads changed files") as step:
         behind = loaded.stale(config, manifest, found, tls)

@@ -1,0 +1,67 @@
+"""What is kept: releases to go back to, and every image one of them needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from host_world import World
+
+from host import retention
+
+R = [f"2026112{day}T100000Z-1.{day}.0" for day in range(1, 8)]
+
+
+def test_the_last_ones_that_served_are_kept() -> None:
+    assert retention.expendable(R[:5], R[:5], R[4], 3) == R[:2]
+
+
+def test_the_current_and_the_one_before_are_kept_whatever_the_number() -> None:
+    assert retention.expendable(R[:4], R[:4], R[3], 1) == R[:2]
+
+
+def test_releases_that_never_served_go_first_and_push_out_no_good_one() -> None:
+    assert retention.expendable(R[:5], [R[0], R[4]], R[4], 3) == R[1:4]
+
+
+def test_what_came_after_the_current_one_is_kept_it_may_be_the_next() -> None:
+    assert retention.expendable(R[:3], [R[0], R[1]], R[1], 2) == []
+
+
+def test_after_going_back_the_one_gone_back_to_counts_as_the_newest() -> None:
+    assert retention.expendable(R[:4], [*R[:4], R[1]], R[1], 2) == [R[0], R[2]]
+
+
+def test_images_of_removed_releases_go_and_those_of_kept_ones_stay(world: World) -> None:
+    for number in range(1, 6):
+        world.applied(world.spec(number))
+    assert "backend:1.1.0" not in world.get()["images"]
+    assert {"backend:1.4.0", "backend:1.5.0", "nginx:1"} <= set(world.get()["images"])
+
+
+def test_an_image_that_another_application_of_the_host_keeps_stays(world: World) -> None:
+    other = world.config.root.parent / "other" / "releases" / R[0]
+    other.mkdir(parents=True)
+    (other / "manifest.json").write_text(json.dumps({"services": {"x": {"image": "backend:1.1.0"}}}))
+    for number in range(1, 6):
+        world.applied(world.spec(number))
+    assert "backend:1.1.0" in world.get()["images"]
+    assert "backend:1.2.0" not in world.get()["images"]
+
+
+def test_no_volume_is_ever_touched_and_nothing_is_pruned(world: World) -> None:
+    for number in range(1, 6):
+        world.applied(world.spec(number))
+    assert not [call for call in world.calls("docker volume") if "docker volume ls" not in call]
+    assert world.calls("prune") == []
+
+
+def test_an_image_that_came_without_a_registry_is_known_by_its_id(tmp_path: Path) -> None:
+    service = {"image": "shop:1", "pin": {"digest": None, "id": "sha256:abc"}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"services": {"x": service}}))
+    assert retention.wanted(tmp_path) == {"shop:1", "sha256:abc"}
+
+
+def test_a_release_that_cannot_be_read_needs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{")
+    assert retention.wanted(tmp_path) == set()
