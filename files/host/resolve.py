@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from host import facts, images, registry
+from host import facts, images, layers, registry
 from host.config import Config
 from host.errors import Failure
 from host.process import run
@@ -24,7 +24,6 @@ class Local:
 
     id: str
     digests: tuple[str, ...]
-    layers: tuple[str, ...]
     volumes: tuple[str, ...]
 
 
@@ -41,7 +40,7 @@ def resolve(config: Config, data: bytes) -> dict[str, Any]:
         raise Failure(f"not a question about images: {type(error).__name__}", hint="update the checkout") from None
     engine = facts.engine()
     access = registry.access(engine.registries, *login)
-    chains = local_layers()
+    chains = layers.stacks()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = pool.map(lambda name: _one(name, access, engine.architecture, chains), references)
         return {"images": dict(zip(references, answers, strict=True))}
@@ -83,28 +82,7 @@ def _digest(reference: str, here: Local) -> str | None:
 
 def _missing(found: Found, chains: Sequence[Sequence[str]]) -> int:
     """Compressed bytes of the layers this host lacks: it has one when it has all below it in the same order, too."""
-    have = max((_common(found.diff_ids, chain) for chain in chains), default=0)
-    return sum(found.sizes[have:])
-
-
-def _common(one: Sequence[str], other: Sequence[str]) -> int:
-    count = 0
-    for left, right in zip(one, other, strict=False):
-        if left != right:
-            break
-        count += 1
-    return count
-
-
-def local_layers() -> list[tuple[str, ...]]:
-    """The layers of every image of this host, lowest first."""
-    ids = run(["docker", "image", "ls", "-aq", "--no-trunc"], deadline=_QUERY).text.split()
-    if not ids:
-        return []
-    done = run(["docker", "image", "inspect", *dict.fromkeys(ids)], deadline=_QUERY, check=False)
-    if done.status != 0:
-        return []
-    return [tuple((item.get("RootFS") or {}).get("Layers") or ()) for item in json.loads(done.stdout)]
+    return sum(found.sizes[layers.present(found.diff_ids, chains) :])
 
 
 def local(reference: str) -> Local | None:
@@ -114,6 +92,6 @@ def local(reference: str) -> Local | None:
         return None
     raw = json.loads(done.stdout)[0]
     return Local(
-        str(raw["Id"]), tuple(raw.get("RepoDigests") or ()), tuple((raw.get("RootFS") or {}).get("Layers") or ()),
+        str(raw["Id"]), tuple(raw.get("RepoDigests") or ()),
         tuple(sorted((raw.get("Config") or {}).get("Volumes") or {})),
     )  # fmt: skip

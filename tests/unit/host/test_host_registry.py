@@ -261,7 +261,7 @@ def test_what_is_still_to_be_transferred_are_the_layers_above_those_that_are_her
 def test_an_image_that_is_here_costs_nothing(server: Registry, images: Any) -> None:
     server.serve("image")
     name = f"{server.host}/shop/app"
-    images[f"{name}:1.0"] = resolve.Local("sha256:1", (f"{name}@{digest(IMAGE)}",), (), ())
+    images[f"{name}:1.0"] = resolve.Local("sha256:1", (f"{name}@{digest(IMAGE)}",), ())
     answer = one(server)
     assert (answer["digest"], answer["present"], answer["bytes"]) == (digest(IMAGE), True, 0)
 
@@ -269,13 +269,13 @@ def test_an_image_that_is_here_costs_nothing(server: Registry, images: Any) -> N
 def test_a_tag_that_was_moved_is_what_the_registry_says_now(server: Registry, images: Any) -> None:
     server.serve("image")
     name = f"{server.host}/shop/app"
-    images[f"{name}:1.0"] = resolve.Local("sha256:1", (f"{name}@sha256:before",), (), ())
+    images[f"{name}:1.0"] = resolve.Local("sha256:1", (f"{name}@sha256:before",), ())
     assert one(server)["digest"] == digest(IMAGE)
 
 
 def test_an_image_that_was_sent_here_is_what_no_registry_knows_better(server: Registry, images: Any) -> None:
     server.serve("image")
-    images[f"{server.host}/shop/app:1.0"] = resolve.Local("sha256:1", (), (), ("/up",))
+    images[f"{server.host}/shop/app:1.0"] = resolve.Local("sha256:1", (), ("/up",))
     answer = one(server)
     assert (answer["digest"], answer["id"], answer["source"]) == (None, "sha256:1", "host")
     assert answer["volumes"] == ["/up"]
@@ -284,7 +284,7 @@ def test_an_image_that_was_sent_here_is_what_no_registry_knows_better(server: Re
 
 def test_without_the_registry_the_image_that_is_here_will_do(server: Registry, images: Any) -> None:
     name = f"{server.host}/shop/app"
-    images[f"{name}:1.0"] = resolve.Local("sha256:1", (f"{name}@sha256:before",), (), ())
+    images[f"{name}:1.0"] = resolve.Local("sha256:1", (f"{name}@sha256:before",), ())
     answer = one(server)
     assert (answer["digest"], answer["source"], answer["error"]) == ("sha256:before", "host", None)
 
