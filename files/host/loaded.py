@@ -40,12 +40,13 @@ def note(config: Config, manifest: Manifest, name: str, container: Container) ->
 
 
 def stale(config: Config, manifest: Manifest, found: Sequence[Container], tls: bool) -> list[str]:
-    """The services whose running container may not have read what is in live/ now."""
+    """The services whose running container may not have read what is in live/ now. Those that are switched get a new
+    container instead, and are not among them."""
     known, wanted = _read(config), live.files(manifest, tls)
     names = []
     for name, service in sorted(manifest.services.items()):
         container = of_service(found, name)
-        if container is None or not live.prefixes(service):
+        if container is None or service.switch or not live.prefixes(service):
             continue
         if known.get(name) != {"id": container.id, "digest": live.digest(service, wanted)}:
             names.append(name)

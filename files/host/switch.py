@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from host import compose, durable, edge, health, loaded, starting, trial
+from host import certificate, compose, durable, edge, health, live, loaded, starting, trial
 from host.certificate import EDGE
 from host.compose import Container
 from host.config import Config
 from host.errors import Failure
 from host.events import Journal, Step
 from host.health import Watch
+from host.manifest import Service
 from host.releases import Release
 
 _MADE = "made.json"
@@ -40,13 +41,19 @@ def definitions(config: Config, release: Release) -> dict[str, str]:
     Compose's own hash will not do: it is another one when there is more than one container.
     """
     services = compose.definition(config, release).get("services") or {}
-    return {name: _digest(services.get(name) or {}, release, name) for name in release.manifest.switched}
+    files = live.files(release.manifest, certificate.installed(config))
+    return {
+        name: _digest(services.get(name) or {}, service, live.digest(service, files))
+        for name, service in release.manifest.services.items()
+        if service.switch
+    }
 
 
-def _digest(definition: Mapping[str, Any], release: Release, name: str) -> str:
+def _digest(definition: Mapping[str, Any], service: Service, files: str) -> str:
+    """`files` is the digest of what it reads from live/: a change there makes a new container, too."""
     plain = {k: v for k, v in definition.items() if k not in _IGNORED and not k.startswith("x-")}
-    pin = release.manifest.services[name].pin
-    return hashlib.sha256(json.dumps([plain, pin.id if pin else None], sort_keys=True).encode()).hexdigest()
+    facts = [plain, service.pin.id if service.pin else None, files]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _made(config: Config) -> dict[str, str]:

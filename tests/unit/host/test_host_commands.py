@@ -81,6 +81,44 @@ def test_the_status_goes_without_docker(world: World) -> None:
     assert found["problems"] == ["the Docker engine is not running"]
 
 
+def shown(world: World, *paths: str) -> dict[str, bytes]:
+    done = world.run("show", "current", *paths)
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+
+
+def test_what_was_edited_in_live_is_shown_for_the_difference(world: World) -> None:
+    world.applied(world.spec(1))
+    (world.config.live / "nginx/nginx.conf").write_text("# mine\n")
+    assert shown(world, "live/nginx/nginx.conf", "nginx/nginx.conf") == {
+        "live/nginx/nginx.conf": b"# mine\n",
+        "nginx/nginx.conf": b"# one\n",
+    }
+
+
+@pytest.mark.parametrize("made", ["link", "directory", "nothing"])
+def test_what_is_no_file_any_more_in_live_has_no_text_and_stands_in_nobodys_way(world: World, made: str) -> None:
+    world.applied(world.spec(1))
+    path = world.config.live / "nginx/nginx.conf"
+    path.unlink()
+    if made == "link":
+        path.symlink_to("/etc/passwd")
+    elif made == "directory":
+        path.mkdir()
+    assert set(shown(world, "live/nginx/nginx.conf", "nginx/nginx.conf")) == {"nginx/nginx.conf"}
+
+
+@pytest.mark.parametrize(
+    "path", ["live/secrets/postgres/password", "live/../releases", "live/nginx/../secrets/postgres/password", "live/"]
+)
+def test_of_live_nothing_is_shown_that_is_not_for_everybody(world: World, path: str) -> None:
+    world.applied(world.spec(1))
+    done = world.run("show", "current", path)
+    assert done.returncode == 1
+    assert b"s3cret" not in done.stdout + done.stderr
+
+
 def test_show_hands_out_files_but_never_secret_ones(world: World) -> None:
     world.applied(world.spec(1))
     done = world.run("show", "current", "nginx/nginx.conf", "manifest.json")

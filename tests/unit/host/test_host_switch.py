@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 
@@ -185,6 +186,22 @@ def test_a_rollback_goes_only_to_a_release_that_has_served(world: World, first: 
         assert done.returncode == 11, done.stdout.decode()
     assert world.run("apply", first, "--kind", "rollback").returncode == 0
     assert world.config.current.readlink().name == first
+
+
+def test_a_changed_file_of_a_switched_service_makes_a_new_container_of_it(world: World, first: str) -> None:
+    def spec(number: int, text: bytes):
+        made = world.spec(number, **parts(config=["settings"]), files={"settings/app.conf": text})
+        compose = json.loads(made.files["docker-compose.prod.yml"])
+        assert compose["services"]["backend"]["volumes"]
+        return made
+
+    world.applied(spec(2, b"one"))
+    [before] = names(world)
+    world.forget_calls()
+    world.applied(spec(3, b"two"))
+    assert names(world) != [before]
+    assert len(names(world)) == 1
+    assert world.calls("docker restart") == []
 
 
 def test_the_upstreams_file_says_what_it_says_whatever_the_order() -> None:
