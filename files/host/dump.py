@@ -24,7 +24,12 @@ _DEADLINE = 4 * 3600.0  # seconds for one dump
 _QUERY = 60.0  # seconds
 _SPARE = 64 << 20  # bytes that stay free
 _LOOK = 0.1  # seconds
-_TABLES = "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
+# Those that pg_dump writes: in any schema, for there may be no "public", and not what an extension brings itself.
+_TABLES = (
+    "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')"
+    " AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND NOT EXISTS (SELECT FROM pg_depend d"
+    " WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')"
+)
 
 
 def make(config: Config, release: Release) -> Path:

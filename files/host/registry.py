@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import ssl
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -99,6 +100,10 @@ def look_up(reference: str, access: Access, architecture: str) -> Found:
             return _Repository(base, wanted, access).find(architecture)
         except NotAvailable as error:
             said = error
+        except UnicodeError:
+            said = NotAvailable("no such host")  # nothing that could be the name of one
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            said = NotAvailable(f"the answer is not one of a registry ({type(error).__name__})")
     raise said
 
 
@@ -117,7 +122,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         made = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if made is not None and urllib.parse.urlsplit(newurl).netloc != urllib.parse.urlsplit(req.full_url).netloc:
+        if made is not None and urllib.parse.urlsplit(newurl)[:2] != urllib.parse.urlsplit(req.full_url)[:2]:
             made.remove_header("Authorization")
         return made
 
@@ -127,6 +132,7 @@ class _Repository:
 
     def __init__(self, base: str, wanted: Reference, access: Access) -> None:
         self._base, self._wanted, self._access = base, wanted, access
+        self._own = _bases(wanted, access)[-1]  # the registry itself, after its mirrors
         self._authorization = ""
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=_context(base)), _Redirects()
@@ -173,8 +179,12 @@ class _Repository:
         request = urllib.request.Request(url, headers={"Accept": _ACCEPT, **headers})  # noqa: S310  (bases are http)
         if self._authorization and not headers:
             request.add_unredirected_header("Authorization", self._authorization)
+        ends, data = time.monotonic() + _TIMEOUT, b""
         with self._opener.open(request, timeout=_TIMEOUT) as answer:
-            data: bytes = answer.read(_LIMIT + 1)
+            while len(data) <= _LIMIT and (part := answer.read1(_LIMIT + 1 - len(data))):
+                data += part
+                if time.monotonic() > ends:  # the limit of the connection is one for each piece
+                    raise TimeoutError
         if len(data) > _LIMIT:
             raise NotAvailable(f"the answer has more than {_LIMIT} bytes")
         return data
@@ -182,7 +192,8 @@ class _Repository:
     def _log_in(self, challenge: str) -> str:
         scheme, _, rest = challenge.partition(" ")
         fields = dict(re.findall(r'(\w+)="([^"]*)"', rest))
-        mine = self._access.user and self._wanted.host == self._access.login_host
+        # a mirror of Docker Hub is not Docker Hub: the login is not for it
+        mine = self._access.user and self._wanted.host == self._access.login_host and self._base == self._own
         basic = ""
         if mine:
             pair = f"{self._access.user}:{self._access.password}".encode()
@@ -193,6 +204,8 @@ class _Repository:
             return basic
         if scheme.lower() != "bearer" or not fields.get("realm", "").startswith(("https://", "http://")):
             raise NotAvailable("unauthorized")
+        if basic and self._base.startswith("https:") and not fields["realm"].startswith("https:"):
+            raise NotAvailable("the registry wants the password sent in plain http, which is not done")
         query = {"service": fields.get("service", ""), "scope": f"repository:{self._wanted.path}:pull"}
         url = f"{fields['realm']}?{urllib.parse.urlencode(query)}"
         try:

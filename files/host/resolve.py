@@ -72,10 +72,11 @@ def _answer(
 
 def _digest(reference: str, here: Local) -> str | None:
     """The digest of a pulled image in the repository of `reference`."""
-    path = registry.parse(reference)
+    wanted = registry.parse(reference)
     for digest in here.digests:
         name, _, value = digest.partition("@")
-        if registry.parse(name).path == path.path:
+        found = registry.parse(name)
+        if (found.host, found.path) == (wanted.host, wanted.path):
             return value
     return None
 

@@ -47,13 +47,13 @@ def _is_release(path: Path) -> bool:
 def wanted(release: Path) -> set[str]:
     """Every name an image of the release may have on this host: as Compose is given it, the tag, the local id."""
     try:
-        services: Mapping[str, Any] = json.loads((release / manifest.NAME).read_bytes()).get("services") or {}
-    except (OSError, ValueError, AttributeError):
+        services = json.loads((release / manifest.NAME).read_bytes())["services"].values()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return set()
-    return set().union(*(_names(service) for service in services.values() if isinstance(service, dict)))
+    return set().union(*(_names(service) for service in services if isinstance(service, dict)))
 
 
 def _names(service: Mapping[str, Any]) -> Collection[str]:
-    pin = service.get("pin") or {}
-    found: Iterable[Any] = (service.get("image"), pin.get("id"))
+    pin = service.get("pin")
+    found: Iterable[Any] = (service.get("image"), pin.get("id") if isinstance(pin, dict) else None)
     return {str(name) for name in found if name}

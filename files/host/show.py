@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tarfile
@@ -20,16 +21,22 @@ def _public(found: releases.Release, path: str) -> None:
     """Raise Failure unless `path` in live/ is one that every container may read."""
     inner = path.removeprefix(_LIVE)
     entry = found.manifest.files.get(inner)
-    places = [prefix for service in found.manifest.services.values() for prefix in service.config]
-    if manifest.bad_path(inner) or (entry and entry.secret) or not any(inner.startswith(f"{p}/") for p in places):
+    services = found.manifest.services.values()
+    public = any(inner.startswith(f"{prefix}/") for service in services for prefix in service.config)
+    hidden = {"secrets", *(prefix for service in services for prefix in service.secrets)}
+    secret = (entry and entry.secret) or any(inner.startswith(f"{prefix}/") for prefix in hidden)
+    if manifest.bad_path(inner) or secret or not public:
         raise Failure(f"{path[:100]} is not shown", hint="secrets are compared by digest", status=Status.FAILED)
 
 
-def _read(path: Path) -> bytes:
-    """At most a megabyte of a plain file, opened without following a link."""
+def _read(base: Path, inner: str) -> bytes:
+    """At most a megabyte (of the manifest: all) of a plain file below `base`; no link is followed on the way to it."""
+    path = base / inner
+    if path.parent.resolve() != (base.resolve() / inner).parent:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(handle, "rb") as stream:
-        return stream.read(_SIZE)
+        return stream.read(manifest.SIZE_LIMIT if inner == manifest.NAME else _SIZE)
 
 
 def show(config: Config, release: str, paths: list[str], out: BinaryIO) -> None:
@@ -50,8 +57,8 @@ def show(config: Config, release: str, paths: list[str], out: BinaryIO) -> None:
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for path in paths:
             try:
-                data = _read(config.root / path if path.startswith(_LIVE) else found.path / path)
-            except OSError:
+                data = _read(config.root if path.startswith(_LIVE) else found.path, path)
+            except (OSError, RuntimeError):  # RuntimeError: links that lead in a circle
                 if path.startswith(_LIVE):
                     continue  # somebody made a link or a directory of it: that is drift without a text
                 raise Failure(f"{path} of release {found.id} cannot be read", hint="deploy again") from None

@@ -69,11 +69,14 @@ def neighbours(config: Config) -> list[dict[str, Any]]:
         raw = durable.read_json(path)
         if not isinstance(raw, dict) or raw.get("app") in (None, config.app):
             continue
-        services = (raw.get("services") or {}).values()
-        found.append({
-            "app": raw["app"], "domains": (raw.get("settings") or {}).get("domains") or [],
-            "release": raw.get("release"), "memory": sum(int(item.get("memory") or 0) for item in services),
-        })  # fmt: skip
+        try:
+            services = (raw.get("services") or {}).values()
+            found.append({
+                "app": raw["app"], "domains": (raw.get("settings") or {}).get("domains") or [],
+                "release": raw.get("release"), "memory": sum(int(item.get("memory") or 0) for item in services),
+            })  # fmt: skip
+        except (AttributeError, TypeError, ValueError):
+            continue  # something else that happens to lie at such a place
     return found
 
 

@@ -15,6 +15,7 @@ import zlib
 from pathlib import Path
 
 HOME = Path(sys.argv[0]).parents[1]
+INFO = {"ServerVersion": "29.0.0", "Architecture": "x86_64", "DockerRootDir": "/", "DriverStatus": []}
 TOOL, ARGV = Path(sys.argv[0]).name, sys.argv[1:]
 
 
@@ -143,10 +144,29 @@ def docker(value, argv):
         say("\n".join(by_id))
     elif argv[0] == "inspect":
         say(json.dumps([by_id[word] for word in argv if word in by_id]))
+    elif argv[0] == "info":
+        say(json.dumps(value.get("info", INFO)))
+    elif argv[:2] == ["volume", "ls"]:
+        say("\n".join(value.get("volumes", [])))
+    elif argv[:2] == ["image", "ls"]:
+        say("\n".join(item["Id"] for item in value.get("details", {}).values()))
+    elif argv[:2] == ["image", "inspect"] and argv[2] != "--format":
+        if argv[2] not in value.get("details", {}):
+            fail(f"Error: No such image: {argv[2]}")
+        say(json.dumps([value["details"][argv[2]]]))
+    elif argv[:2] == ["image", "inspect"] and "Layers" in argv[3]:
+        for item in value.get("details", {}).values():
+            say(json.dumps(item["RootFS"]["Layers"]))
     elif argv[:2] == ["image", "inspect"]:
-        wanted = argv[4:]
-        if missing := [word for word in wanted if word not in value["images"]]:
+        wanted, ids = argv[4:], value.get("ids", {})  # name -> id, of those whose id matters
+        if missing := [word for word in wanted if word not in value["images"] and word not in ids.values()]:
             fail(f"Error: No such image: {missing[0]}")
+        for word in wanted:
+            if word in ids or word in ids.values():
+                say(ids.get(word, word))
+    elif argv[0] == "tag":
+        value["ids"] = {**value.get("ids", {}), argv[2]: argv[1]}
+        value["images"] = [*value["images"], argv[2]]
     elif argv[:2] == ["image", "rm"]:
         value["images"] = [word for word in value["images"] if word not in argv[2:]]
     elif argv[0] == "pull":
@@ -161,12 +181,17 @@ def docker(value, argv):
         if error := value.get("exec_error"):
             fail(error)
         if "pg_dump" in argv:
-            say(value.get("dump", "PGDMP"))
+            if value.get("dump", "PGDMP"):
+                say(value.get("dump", "PGDMP"))
+            for line in value.get("dump_says", []):
+                print(line, file=sys.stderr)
             sys.exit(value.get("dump_status", 0))
         elif "psql" in argv:
             say(value.get("database_size", 1000) if "size" in argv[-1] else value.get("tables", 1))
         elif "pg_restore" in argv:
             content = sys.stdin.read()
+            if error := value.get("restore_error"):
+                fail(error)
             say("; Archive\n" + ("1; 0 1 TABLE public visits shop\n" if "PGDMP" in content else ""))
         if "marker" in argv:
             say(value.get("loaded", "").partition('default "')[2].partition('"')[0])

@@ -67,6 +67,58 @@ def test_a_full_disk_does_not_make_the_command_fail(world: World, monkeypatch: p
     assert audit.tail(world.config, 10) == []
 
 
+def test_a_disk_that_is_full_at_the_end_does_not_either_and_leaves_no_command_running(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit.begin(world.config, ENTRY)
+
+    def full(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(audit.os, "write", full)
+    audit.end(world.config, "done")
+    audit.recover(world.config)
+    monkeypatch.undo()
+    assert audit.tail(world.config, 10) == []
+    audit.begin(world.config, ENTRY)
+    audit.end(world.config, "done")
+    assert [line["result"] for line in audit.tail(world.config, 10)] == ["done"]
+
+
+def test_of_the_files_put_aside_one_is_kept(world: World) -> None:
+    path = world.config.state / "audit.jsonl"
+    for what in ("oldest", "older", "old"):
+        path.write_text(json.dumps({"what": what, "cause": "x" * (1 << 20)}) + "\n")
+        audit.begin(world.config, ENTRY)
+        audit.end(world.config, "done")
+    assert sorted(item.name for item in world.config.state.glob("audit*")) == ["audit.1.jsonl", "audit.jsonl"]
+    assert [line["what"] for line in audit.tail(world.config, 10)] == ["old", "deploy"]
+
+
+def test_a_file_is_put_aside_only_when_it_is_over_the_size(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = world.config.state / "audit.jsonl"
+    path.write_bytes(b'{"what": "one"}\n')
+    monkeypatch.setattr(audit, "_SIZE", path.stat().st_size)
+    audit.begin(world.config, ENTRY)
+    audit.end(world.config, "done")
+    assert not (world.config.state / "audit.1.jsonl").exists()
+    assert len(path.read_bytes().splitlines()) == 2
+
+
+@pytest.mark.parametrize("text", [b"\xff\n", b"[]\n", b"\n\n", b"7\n"])
+def test_what_is_no_entry_is_left_out(world: World, text: bytes) -> None:
+    (world.config.state / "audit.jsonl").write_bytes(text + b'{"what": "one"}\n')
+    assert audit.tail(world.config, 10) == [{"what": "one"}]
+
+
+def test_an_end_without_a_beginning_writes_nothing(world: World) -> None:
+    audit.end(world.config, "done")
+    (world.config.state / "running.json").write_text("{")  # half of one
+    audit.recover(world.config)
+    assert audit.tail(world.config, 10) == []
+    assert not (world.config.state / "running.json").exists()
+
+
 def process(proc: Path, pid: int, parent: int, environment: bytes) -> None:
     (proc / str(pid)).mkdir(parents=True)
     (proc / str(pid) / "environ").write_bytes(environment)
@@ -78,6 +130,19 @@ def test_the_client_is_found_in_the_processes_that_called_us_although_sudo_hides
     process(tmp_path, 20, 10, b"PATH=/bin\0")  # sudo
     process(tmp_path, 10, 1, b"HOME=/\0SSH_CONNECTION=192.0.2.7 5022 192.0.2.1 22\0")  # the login shell
     assert audit.client(tmp_path, 30) == "192.0.2.7"
+
+
+def test_processes_that_call_each_other_in_a_circle_are_looked_at_only_so_often(tmp_path: Path) -> None:
+    process(tmp_path, 30, 31, b"")
+    process(tmp_path, 31, 30, b"")
+    assert audit.client(tmp_path, 30) is None
+
+
+@pytest.mark.parametrize("stat", ["", "30 (x", "30 (x) S what"])
+def test_a_process_that_makes_no_sense_ends_the_search(tmp_path: Path, stat: str) -> None:
+    process(tmp_path, 30, 1, b"PATH=/bin\0")
+    (tmp_path / "30/stat").write_text(stat)
+    assert audit.client(tmp_path, 30) is None
 
 
 def test_without_a_connection_there_is_no_client(tmp_path: Path) -> None:

@@ -85,3 +85,61 @@ def test_a_passing_trouble_is_tried_again(world: World, monkeypatch: pytest.Monk
     world.set(pull_errors={"backend:1.1.0": "net/http: TLS handshake timeout"})
     ensure(world)
     assert len(world.calls("docker pull backend")) == 2
+
+
+SENT, OTHER = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+
+
+def ensure_sent(world: World, pin: dict[str, str | None], image: str = "backend:1.1.0") -> None:
+    """Have the images of a release whose backend is pinned."""
+    backend = {"image": image, "reference": "backend:1.1.0", "pin": pin, "user": "65532:65532", "config": [],
+               "secrets": [], "check": None, "reload": None, "healthcheck": False}  # fmt: skip
+    spec = world.spec(1, services={"backend": backend})
+    world.receive(spec)
+    with Journal().step("images", "") as step:
+        images.ensure(world.config, releases.load(world.config, spec.id), step)
+
+
+def here(world: World, **ids: str) -> None:
+    """Everything is here; `ids` of what came without a registry, by the name of its tag."""
+    world.set(images=["nginx:1", "postgres:17", *(["backend:1.1.0"] if "backend" in ids else [])],
+              ids={{"backend": "backend:1.1.0"}.get(name, name): value for name, value in ids.items()})  # fmt: skip
+
+
+def test_an_image_that_was_sent_and_whose_tag_stands_for_it_is_left_alone(world: World) -> None:
+    here(world, backend=SENT)
+    ensure_sent(world, {"digest": None, "id": SENT})
+    assert world.calls("docker tag") == world.calls("docker pull") == []
+
+
+def test_a_tag_that_stands_for_another_image_since_stands_for_the_one_of_the_release_again(world: World) -> None:
+    here(world, backend=OTHER, older=SENT)
+    ensure_sent(world, {"digest": None, "id": SENT})
+    assert world.calls("docker tag") == [f"docker tag {SENT} backend:1.1.0"]
+    assert world.calls("docker pull") == []
+
+
+def test_a_tag_that_is_gone_is_made_again_and_not_pulled(world: World) -> None:
+    here(world, older=SENT)
+    ensure_sent(world, {"digest": None, "id": SENT})
+    assert world.get()["ids"]["backend:1.1.0"] == SENT
+    assert world.calls("docker pull") == []
+
+
+@pytest.mark.parametrize("ids", [{}, {"backend": OTHER}], ids=["nothing", "another of that name"])
+def test_an_image_that_was_sent_and_is_gone_is_not_replaced_by_one_of_that_name(
+    world: World, ids: dict[str, str]
+) -> None:
+    here(world, **ids)
+    with pytest.raises(Failure, match=r"image backend:1\.1\.0 is not here as it was sent") as caught:
+        ensure_sent(world, {"digest": None, "id": SENT})
+    assert "fab images.push" in caught.value.hint
+    assert world.calls("docker tag") == world.calls("docker pull") == []
+
+
+@pytest.mark.parametrize("known", [None, SENT], ids=["digest", "digest and id"])
+def test_an_image_with_a_digest_is_pulled_by_that_whatever_the_tag_stands_for(world: World, known: str | None) -> None:
+    here(world, backend=OTHER)
+    ensure_sent(world, {"digest": SENT, "id": known}, f"backend:1.1.0@{SENT}")
+    assert world.calls("docker pull") == [f"docker pull backend:1.1.0@{SENT}"]
+    assert world.calls("docker tag") == []

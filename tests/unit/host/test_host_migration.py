@@ -7,6 +7,11 @@ from typing import Any
 import pytest
 from host_world import World, last
 
+from host import dump, migration, releases
+from host.errors import Failure
+from host.events import Journal
+from host.releases import Release
+
 RUN = "--name app-migration"
 MIGRATE = {"migration": ["/app/server", "-migrate"], "postgres_user": "shop", "postgres_db": "shop"}
 
@@ -17,6 +22,91 @@ def spec(world: World, number: int, **settings: Any) -> Any:
 
 def dumps(world: World) -> list[str]:
     return sorted(path.name for path in (world.config.root / "shared/backups").rglob("*") if path.is_file())
+
+
+def due(world: World, release: Any) -> bool:
+    """Is a migration due for it? Its images are of no interest here, so nothing is applied."""
+    world.receive(release)
+    return migration.due(world.config, releases.load(world.config, release.id))
+
+
+def serves(world: World, release: Any) -> None:
+    world.receive(release)
+    releases.switch(world.config, release.id)
+
+
+def pinned(world: World, **pin: str) -> dict[str, Any]:
+    return {"backend": {**world.spec(1).services["backend"], "pin": pin}}
+
+
+def test_the_first_release_that_has_one_is_due(world: World) -> None:
+    assert due(world, spec(world, 1))
+
+
+def test_without_a_command_or_without_a_backend_none_is_due(world: World) -> None:
+    assert not due(world, world.spec(1))
+    other = spec(world, 2)
+    del other.services["backend"]
+    assert not due(world, other)
+
+
+def test_it_is_due_when_image_pin_or_command_are_not_those_of_the_release_that_serves(world: World) -> None:
+    one, two = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+    serves(world, world.spec(1, settings=MIGRATE, services=pinned(world, digest=one)))
+    assert not due(world, world.spec(2, settings=MIGRATE, services=pinned(world, digest=one), nginx="other"))
+    assert due(world, world.spec(3, settings=MIGRATE, services=pinned(world, digest=two)))
+    assert due(world, world.spec(4, settings=MIGRATE, services=pinned(world, id=one)))
+    assert due(world, world.spec(5, settings=MIGRATE))
+    words = {**MIGRATE, "migration": ["/app/server", "-migrate", "-all"]}
+    assert due(world, world.spec(6, settings=words, services=pinned(world, digest=one)))
+
+
+def test_it_is_due_when_the_release_that_serves_had_no_command_or_no_backend(world: World) -> None:
+    backend = {"backend": world.spec(1).services["backend"]}
+    serves(world, world.spec(1, services=backend))
+    assert due(world, world.spec(2, settings=MIGRATE, services=backend))
+    bare = spec(world, 3)
+    del bare.services["backend"]
+    serves(world, bare)
+    assert due(world, world.spec(4, settings=MIGRATE, services=backend))
+
+
+@pytest.fixture
+def ready(world: World, monkeypatch: pytest.MonkeyPatch) -> Release:
+    """A release to migrate for; the dump has tests of its own."""
+    (world.home / "made.dump").write_text("PGDMP")
+    monkeypatch.setattr(dump, "make", lambda _config, _release: world.home / "made.dump")
+    release = spec(world, 1)
+    world.receive(release)
+    return releases.load(world.config, release.id)
+
+
+def test_only_the_last_lines_of_a_long_output_go_with_the_failure(world: World, ready: Release) -> None:
+    world.set(migration_says=[*[f"line {number}" for number in range(50)], ""], migration_status=1)
+    with pytest.raises(Failure, match=r"the migration failed \(status 1\): line 49") as caught:
+        migration.run(world.config, ready, Journal())
+    assert caught.value.data["log"] == [*[f"line {number}" for number in range(31, 50)], ""]
+    assert caught.value.data["dump"] == str(world.home / "made.dump")
+
+
+def test_one_that_fails_without_a_word_is_told_so(world: World, ready: Release) -> None:
+    world.set(migration_says=[], migration_status=1)
+    with pytest.raises(Failure, match="it said nothing"):
+        migration.run(world.config, ready, Journal())
+
+
+def test_what_an_earlier_one_left_running_is_removed_before_and_what_is_cut_off_after(
+    world: World, ready: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migration.run(world.config, ready, Journal())
+    assert [call.split()[1] for call in world.calls("app-migration")] == ["rm", "compose"]
+    world.forget_calls()
+    monkeypatch.setattr(migration, "_DEADLINE", 0.3)
+    world.trap(RUN, signal="HANG")
+    with pytest.raises(Failure, match="did not end within"):
+        migration.run(world.config, ready, Journal())
+    assert [call.split()[1] for call in world.calls("app-migration")] == ["rm", "compose", "rm"]
+    assert world.calls("docker rm") == ["docker rm -f app-migration"] * 2
 
 
 def test_it_runs_once_with_a_dump_before_it(world: World) -> None:
@@ -78,6 +168,7 @@ def test_one_that_fails_stops_the_deploy_with_its_last_lines_and_nothing_switche
 @pytest.mark.parametrize(
     ("state", "said"),
     [
+        ({"dump": ""}, "the dump is empty"),
         ({"dump_status": 1}, "the dump failed"),
         ({"dump": "something else"}, "names no table"),
         ({"database_size": 1 << 60}, "no room"),
@@ -102,8 +193,6 @@ def test_an_empty_database_may_have_a_dump_without_tables(world: World) -> None:
 
 
 def test_what_it_did_is_remembered_with_the_release(world: World) -> None:
-    from host import releases
-
     name = world.applied(spec(world, 1))
     result = releases.results(world.config)[name]
     assert (result["result"], result["migrated"]) == ("healthy", True)

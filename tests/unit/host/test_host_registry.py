@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import threading
-from base64 import b64decode
-from collections.abc import Iterator
+import time
+import urllib.request
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -42,6 +46,7 @@ class Registry:
     scheme: str = ""  # "", basic or bearer
     redirect: dict[str, str] = field(default_factory=dict)
     status: int = 200
+    drip: float = 0  # seconds between two bytes
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def serve(self, path: str, name: str = "shop/app", tag: str = "1.0") -> None:
@@ -70,6 +75,14 @@ def server() -> Iterator[Registry]:
                 self.send_header(name.replace("_", "-"), value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
+            if made.drip:
+                for byte in data:
+                    try:
+                        self.wfile.write(bytes([byte]))
+                    except OSError:
+                        return  # nobody listens any more
+                    time.sleep(made.drip)
+                return
             self.wfile.write(data)
 
         def do_GET(self) -> None:
@@ -96,7 +109,7 @@ def server() -> Iterator[Registry]:
 
     instance = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made.port = instance.server_address[1]
-    threading.Thread(target=instance.serve_forever, daemon=True).start()
+    threading.Thread(target=instance.serve_forever, args=(0.01,), daemon=True).start()
     yield made
     instance.shutdown()
     instance.server_close()
@@ -147,6 +160,17 @@ def test_a_login_for_one_registry_is_not_told_to_another(server: Registry) -> No
     assert {authorization for _, authorization in server.asked} == {""}
 
 
+def test_a_token_is_asked_for_with_the_login_and_for_that_repository_only(server: Registry) -> None:
+    server.serve("image")
+    server.scheme = "bearer"
+    look(server, Access(login_host=server.host, user="me", password="pa$$ word"))
+    tokens = [(path, authorization) for path, authorization in server.asked if path.startswith("/token")]
+    assert [authorization for _, authorization in tokens] == [f"Basic {b64encode(b'me:pa$$ word').decode()}"]
+    assert tokens[0][0] == "/token?service=test&scope=repository%3Ashop%2Fapp%3Apull"
+    rest = [authorization for path, authorization in server.asked[2:] if not path.startswith("/token")]
+    assert set(rest) == {"Bearer let-me-in"}
+
+
 def test_a_token_may_be_had_without_a_login(server: Registry) -> None:
     server.serve("image")
     server.scheme = "bearer"
@@ -168,10 +192,71 @@ def test_what_was_said_to_the_registry_is_not_told_to_where_it_redirects(server:
     assert set(elsewhere) == {""}
 
 
+def test_a_blob_is_taken_from_where_the_registry_redirects_to(server: Registry) -> None:
+    server.serve("image")
+    server.redirect[f"/v2/shop/app/blobs/{digest(CONFIG)}"] = f"http://localhost:{server.port}/elsewhere"
+    server.answers["/elsewhere"] = CONFIG
+    assert look(server).diff_ids == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("https://r.test/other", True),
+        ("https://elsewhere.test/token", False),
+        ("https://r.test:8443/token", False),
+        ("http://r.test/token", False),
+    ],
+)
+def test_a_password_follows_a_redirect_only_to_the_same_host_in_the_same_way(target: str, told: bool) -> None:
+    asked = urllib.request.Request("https://r.test/token", headers={"Authorization": "Basic x"})
+    made = registry._Redirects().redirect_request(asked, io.BytesIO(), 307, "", HTTPMessage(), target)
+    assert made is not None
+    assert made.has_header("Authorization") is told
+
+
 def test_docker_hub_is_asked_through_its_mirror_and_official_images_have_their_place(server: Registry) -> None:
     server.serve("image", name="library/redis", tag="8")
     access = registry.access({"Mirrors": [f"http://{server.host}/"]}, "", "", "")
     assert look(server, access, "redis:8").digest == digest(IMAGE)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What Docker Hub itself, which knows nothing, was asked."""
+    asked: list[str] = []
+    real = registry._Repository._open
+
+    def watched(self: registry._Repository, url: str, headers: Mapping[str, str] = {}) -> bytes:
+        if url.startswith("https://registry-1.docker.io/"):
+            asked.append(url)
+            raise OSError(113, "No route to host")
+        return real(self, url, headers)
+
+    monkeypatch.setattr(registry._Repository, "_open", watched)
+    return asked
+
+
+def test_docker_hub_itself_is_not_asked_when_a_mirror_answers(server: Registry, hub: list[str]) -> None:
+    server.serve("image", name="library/redis", tag="8")
+    look(server, Access(mirrors=(f"http://{server.host}", "http://127.0.0.1:1")), "redis:8")
+    assert hub == []
+
+
+def test_a_mirror_that_does_not_have_it_leaves_it_to_the_next_and_then_to_docker_hub(
+    server: Registry, hub: list[str]
+) -> None:
+    with pytest.raises(NotAvailable, match="no route to host"):
+        look(server, Access(mirrors=("http://127.0.0.1:1", f"http://{server.host}")), "redis:8")
+    assert [path for path, _ in server.asked] == ["/v2/library/redis/manifests/8"]
+    assert hub == ["https://registry-1.docker.io/v2/library/redis/manifests/8"]
+
+
+def test_a_mirror_is_one_of_docker_hub_and_of_nothing_else(server: Registry) -> None:
+    mirror = Access(mirrors=(f"http://{server.host}",))
+    with pytest.raises(NotAvailable, match="refused"):
+        look(server, mirror, "127.0.0.1:1/shop/app:1.0")
+    assert server.asked == []
 
 
 @pytest.mark.parametrize(
@@ -184,11 +269,27 @@ def test_a_refusal_is_told_in_words(server: Registry, status: int, said: str) ->
         look(server)
 
 
-@pytest.mark.parametrize("data", [b"<html>", b"[]", b"x" * (registry._LIMIT + 1)])
+SCHEMA_1 = b'{"schemaVersion": 1, "fsLayers": []}'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"<html>", b"\xff", b"[]", b"{}", SCHEMA_1, b'{"manifests": [1]}', b"[" * 100_000],
+    ids=["nothing", "html", "binary", "list", "object", "schema 1", "numbers", "nested"],
+)
 def test_what_is_no_answer_of_a_registry_is_not_taken_for_one(server: Registry, data: bytes) -> None:
     server.answers["/v2/shop/app/manifests/1.0"] = data
     with pytest.raises(NotAvailable):
         look(server)
+
+
+def test_an_answer_without_end_is_not_read_to_its_end(server: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.serve("image")
+    monkeypatch.setattr(registry, "_LIMIT", len(IMAGE) - 1)
+    with pytest.raises(NotAvailable, match=f"more than {len(IMAGE) - 1} bytes"):
+        look(server)
+    monkeypatch.setattr(registry, "_LIMIT", max(len(IMAGE), len(CONFIG)))
+    assert look(server).digest == digest(IMAGE)
 
 
 def test_an_answer_with_another_digest_than_asked_for_is_refused(server: Registry) -> None:
@@ -196,6 +297,15 @@ def test_an_answer_with_another_digest_than_asked_for_is_refused(server: Registr
     server.answers[f"/v2/shop/app/blobs/{digest(CONFIG)}"] = CONFIG + b" "
     with pytest.raises(NotAvailable, match="digest"):
         look(server)
+
+
+def test_a_reference_by_digest_is_served_that_very_digest_or_nothing(server: Registry) -> None:
+    server.serve("image")
+    assert look(server, reference=f"{server.host}/shop/app:1.0@{digest(IMAGE)}").digest == digest(IMAGE)
+    other = digest(b"another")
+    server.answers[f"/v2/shop/app/manifests/{other}"] = IMAGE
+    with pytest.raises(NotAvailable, match="digest"):
+        look(server, reference=f"{server.host}/shop/app:1.0@{other}")
 
 
 def test_nobody_there_is_told_as_such() -> None:
@@ -209,6 +319,20 @@ def test_silence_is_a_timeout(server: Registry, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(registry, "_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(NotAvailable, match="timeout"):
         registry.look_up(f"127.0.0.1:{silent.getsockname()[1]}/shop/app:1", Access(), "amd64")
+
+
+def test_an_answer_that_drips_is_a_timeout_as_well(server: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_TIMEOUT", 0.2)
+    server.serve("image")
+    server.drip = 0.02  # each piece in time, the whole not
+    with pytest.raises(NotAvailable, match="timeout"):
+        look(server)
+
+
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 70}.test"])
+def test_what_cannot_be_the_name_of_a_host_is_one_that_is_not_found(host: str) -> None:
+    with pytest.raises(NotAvailable, match="no such host"):
+        registry.look_up(f"{host}/shop/app:1", Access(), "amd64")
 
 
 @pytest.mark.parametrize(
@@ -294,3 +418,54 @@ def test_what_nobody_has_is_an_error_with_a_hint(server: Registry, images: Any) 
     assert f"{server.host}/shop/app:1.0" in answer["error"]
     assert "no such tag" in answer["error"]
     assert answer["hint"]
+
+
+def test_the_login_for_docker_hub_is_not_told_to_its_mirrors(server: Registry, hub: list[str]) -> None:
+    server.serve("image", name="library/redis", tag="8")
+    settings = {"Mirrors": [f"http://{server.host}/"]}
+    access = registry.access(settings, "docker.io", "me", "somebody else's")
+    server.scheme = "basic"
+    with pytest.raises(NotAvailable, match="no route to host"):  # left to Docker Hub itself
+        look(server, access, "redis:8")
+    assert len(hub) == 1
+    server.scheme = "bearer"
+    assert look(server, access, "redis:8").digest == digest(IMAGE), "with a token for anybody"
+    assert [authorization for _, authorization in server.asked if authorization.startswith("Basic")] == []
+
+
+def test_docker_hub_itself_is_told_its_login_with_mirrors_and_without() -> None:
+    for mirrors in ((), ("http://mirror.test",)):
+        access = Access(mirrors=mirrors, login_host="docker.io", user="me", password="x")
+        asked = registry._Repository("https://registry-1.docker.io", registry.parse("redis:8"), access)
+        assert asked._log_in('Basic realm="x"') == f"Basic {b64encode(b'me:x').decode()}"
+
+
+@pytest.mark.parametrize(
+    ("base", "realm", "told"),
+    [
+        ("https://r.test", "https://auth.test/token", True),
+        ("https://r.test", "http://auth.test/token", False),
+        ("http://r.test", "http://r.test/token", True),  # an insecure registry of the engine's own settings
+    ],
+)
+def test_a_registry_with_tls_cannot_have_the_password_sent_without(
+    monkeypatch: pytest.MonkeyPatch, base: str, realm: str, told: bool
+) -> None:
+    asked: list[str] = []
+
+    def answer(self: registry._Repository, url: str, headers: Mapping[str, str] = {}) -> bytes:
+        asked.append(headers.get("Authorization", ""))
+        return b'{"token": "t"}'
+
+    monkeypatch.setattr(registry._Repository, "_open", answer)
+    plain = frozenset({"r.test"} if base.startswith("http:") else ())
+    access = Access(plain=plain, login_host="r.test", user="me", password="hunter2")
+    repository = registry._Repository(base, registry.parse("r.test/shop/app:1"), access)
+    challenge = f'Bearer realm="{realm}",service="x"'
+    if told:
+        assert repository._log_in(challenge) == "Bearer t"
+        assert asked == [f"Basic {b64encode(b'me:hunter2').decode()}"]
+    else:
+        with pytest.raises(NotAvailable, match="plain http"):
+            repository._log_in(challenge)
+        assert asked == []
