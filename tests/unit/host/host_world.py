@@ -99,7 +99,9 @@ class World:
     def set(self, **changes: Any) -> None:
         path = self.home / "state.json"
         value = json.loads(path.read_text()) if path.exists() else {}
-        path.write_text(json.dumps({**value, **changes}))
+        new = path.with_name("state.json.set")
+        new.write_text(json.dumps({**value, **changes}))
+        new.rename(path)
 
     def trap(self, on: str, when: str = "before", signal: int | str = 9) -> None:
         """Send `signal` to the program when it calls a tool with `on` in its command line."""
