@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from host.errors import Failure
@@ -58,12 +58,9 @@ class Service:
     check: tuple[str, ...]
     reload: tuple[str, ...]
     healthcheck: bool
-    reference: str = ""
     pin: Pin | None = None
     switch: Switch | None = None
     marker: tuple[str, ...] = ()
-    volumes: Mapping[str, str] = field(default_factory=dict)
-    memory: int = 0  # bytes, 0 for no limit
 
     @property
     def owner(self) -> tuple[int, int] | None:
@@ -193,9 +190,8 @@ def _service(name: str, spec: Mapping[str, Any]) -> Service:
     return Service(
         image, str(spec.get("user") or ""), _words(spec.get("config")), _words(spec.get("secrets")),
         _words(spec.get("check")), _words(spec.get("reload")), bool(spec.get("healthcheck", False)),
-        str(spec.get("reference") or image), _pin(name, spec.get("pin")), _switch(name, spec.get("switch")),
-        _words(spec.get("marker")), {str(key): str(value) for key, value in (spec.get("volumes") or {}).items()},
-        int(spec.get("memory") or 0),
+        _pin(name, spec.get("pin")), _switch(name, spec.get("switch")),
+        _words(spec.get("marker")),
     )  # fmt: skip
 
 
