@@ -31,6 +31,12 @@ def end(config: Config, result: str, cause: str = "", **extra: Any) -> None:
     _quietly(lambda: (config.state / _RUNNING).unlink(missing_ok=True))
 
 
+def note(config: Config, entry: dict[str, Any]) -> None:
+    """One line for something done at once, without the lock: `entry` as for `begin`."""
+    now = time.time()
+    _quietly(lambda: _append(config, {"start": now, **entry, "end": now, "result": "done", "cause": ""}))
+
+
 def recover(config: Config) -> None:
     """Write the line of a command that was cut off; called by whoever holds the lock next."""
     if (config.state / _RUNNING).exists():

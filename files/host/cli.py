@@ -57,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     loading.add_argument("expected", nargs="+", metavar="REFERENCE=ID", help="what has to be there afterwards")
     loading.add_argument("--by", default=_who(), help="who asks for it")
     loading.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="wait that long for another command")
+    command("exposure", "who listens and which rules are loaded, as one JSON line")
+    command("confirm", "keep the change to the firewall or sshd that was made last: the way in still works")
+    command("revert", "undo that change now")
+    closing = command("maintenance", "close the site for visitors (message on stdin), or open it again")
+    closing.add_argument("state", choices=("on", "off"))
+    closing.add_argument("--by", default=_who(), help="who asks for it")
     command("up", "start the current release (at boot)")
     command("stop", "stop the containers (at shutdown)")
     inside = [command("run-apply", "be the unit", hidden=True), command("run-converge", "be the unit", hidden=True)]
@@ -189,6 +195,35 @@ def _run_converge(config: Config, args: argparse.Namespace) -> int:
     )
 
 
+def _exposure(_config: Config, _args: argparse.Namespace) -> int:
+    from host import exposure
+
+    return _answer(exposure.exposure())
+
+
+def _armed(config: Config, args: argparse.Namespace) -> int:
+    from host import armed
+
+    out(armed.answer(config, args.command).encode() + b"\n")
+    return Status.OK
+
+
+def _maintenance(config: Config, args: argparse.Namespace) -> int:
+    from host import maintenance
+
+    # Not under the lock: a deploy that hangs is a reason to close the site.
+    record = {"what": f"maintenance {args.state}", "target": None, "by": args.by, "from": audit.client()}
+    if args.state == "on":
+        message = sys.stdin.buffer.read(_QUESTION).decode("utf-8", "replace")
+        told = maintenance.close(config, message, args.by)
+        audit.note(config, record)
+        return _answer({"closed": told, "changed": True})
+    changed = maintenance.open_again(config)
+    if changed:
+        audit.note(config, record)
+    return _answer({"closed": None, "changed": changed})
+
+
 def _up(config: Config, _args: argparse.Namespace) -> int:
     from host import boot
 
@@ -225,6 +260,10 @@ _COMMANDS: dict[str, Callable[[Config, argparse.Namespace], int]] = {
     "resolve": _resolve,
     "missing-layers": _missing_layers,
     "load": _load,
+    "exposure": _exposure,
+    "confirm": _armed,
+    "revert": _armed,
+    "maintenance": _maintenance,
     "up": _up,
     "stop": _stop,
     "run-apply": _run_apply,

@@ -58,6 +58,11 @@ class Config:
         return self.state / "events"
 
     @property
+    def maintenance(self) -> Path:
+        """What nginx looks into: a file `on` there closes the site, the pages beside it are what visitors see then."""
+        return self.root / "shared" / "maintenance"
+
+    @property
     def lock(self) -> Path:
         return self.run / "lock"
 
@@ -71,6 +76,7 @@ class Config:
             (self.tls, 0o755),
             (self.webroot, 0o755),
             (self.upstreams, 0o755),
+            (self.maintenance, 0o755),
             (self.root / "shared" / "backups", 0o700),
             (self.state, 0o700),
             (self.events, 0o700),

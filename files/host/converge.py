@@ -9,7 +9,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
+from host import armed
 from host.config import Config
 from host.errors import Failure, one_line
 from host.events import Journal, Step
@@ -21,18 +23,33 @@ SIZE_LIMIT = 16 * 1024 * 1024  # bytes of the whole job
 
 
 @dataclass(frozen=True)
+class Script:
+    """One step; one with an `undo` undoes itself unless it is confirmed within `seconds` (see host.armed)."""
+
+    name: str
+    script: str
+    undo: str = ""
+    seconds: int = 0
+
+
+@dataclass(frozen=True)
 class Job:
     """What to run."""
 
     kind: str
-    steps: tuple[tuple[str, str], ...]  # (name, script)
+    steps: tuple[Script, ...]
 
 
 def parse(data: bytes) -> Job:
-    """The Job in `data` ({"kind", "steps": [{"name", "script"}...]}). Raises Failure when it is not one."""
+    """The Job in `data`: {"kind", "steps": [{"name", "script", "undo", "seconds"}...]}.
+
+    Raises Failure when it is not one.
+    """
     try:
         raw = json.loads(data)
-        steps = tuple((str(step["name"]), str(step["script"])) for step in raw["steps"])
+        steps = tuple(_script(step) for step in raw["steps"])
+        if any(step.undo for step in steps[:-1]):
+            raise ValueError("a step that is to be confirmed must be the last one")
         kind = str(raw.get("kind", "setup"))
         if not kind.isidentifier() or len(kind) > 40:
             raise ValueError(f"kind {kind[:40]!r}")
@@ -41,6 +58,13 @@ def parse(data: bytes) -> Job:
         raise Failure(
             f"the steps sent are not valid: {error}", hint="run it again from an up-to-date checkout"
         ) from error
+
+
+def _script(raw: dict[str, Any]) -> Script:
+    undo, seconds = str(raw.get("undo") or ""), int(raw.get("seconds") or 0)
+    if undo and not 5 <= seconds <= 3600:
+        raise ValueError(f"{seconds} seconds to confirm")
+    return Script(str(raw["name"]), str(raw["script"]), undo, seconds)
 
 
 def save(config: Config, data: bytes) -> Path:
@@ -70,10 +94,20 @@ def take(path: Path) -> Job:
 
 def converge(config: Config, job: Job, journal: Journal) -> dict[str, object]:
     """Run every step as `sh -eu` without stdin; the first that fails ends it. Returns the data of the done event."""
-    for number, (name, script) in enumerate(job.steps, 1):
-        with journal.step(name, f"{name} ({number} of {len(job.steps)})") as step:
-            _run(config, name, script, step)
+    for number, item in enumerate(job.steps, 1):
+        with journal.step(item.name, f"{item.name} ({number} of {len(job.steps)})") as step:
+            _armed(config, item, step) if item.undo else _run(config, item.name, item.script, step)
     return {"message": f"{job.kind}: {len(job.steps)} steps done", "steps": len(job.steps)}
+
+
+def _armed(config: Config, item: Script, step: Step) -> None:
+    armed.arm(config, item.name, item.undo, item.seconds)
+    try:
+        _run(config, item.name, item.script, step)
+    except Exception:
+        armed.revert(config)
+        raise
+    armed.again(config)
 
 
 def _run(config: Config, name: str, script: str, step: Step) -> None:

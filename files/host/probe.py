@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 import threading
 import time
@@ -22,6 +23,8 @@ _PACE = 0.05  # seconds from one request to the next
 _TIMEOUT = 5.0  # seconds for one
 _ENOUGH = 3  # good answers in a row for each path
 _PATIENCE = 15.0  # seconds to get them
+_BODY = 4096  # bytes kept of an answer
+_DOORS = (8443, 443)  # the door for checks, which is never closed nor limited; releases from before it have the other
 
 
 @dataclass
@@ -46,14 +49,12 @@ class Tally:
 class Probe:
     """Asks nginx for `paths` in turn, twenty times a second, until the block ends. Without paths it does nothing."""
 
-    def __init__(self, address: str, name: str, paths: Sequence[str]) -> None:
-        self._address, self._name, self._paths = address, name, list(paths)
+    def __init__(self, address: str, name: str, paths: Sequence[str], port: int = 443) -> None:
+        self._address, self._port, self._name, self._paths = address, port, name, list(paths)
         self._lock, self._end = threading.Lock(), threading.Event()
         self._tally = Tally()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        # This is a look from inside at who answers; that the certificate is trusted is seen from outside.
-        self._tls = ssl.create_default_context()
-        self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
+        self._tls = _context()
 
     def __enter__(self) -> Probe:
         if self._paths:
@@ -109,7 +110,7 @@ class Probe:
 
     def _ask(self, path: str) -> str:
         """One request on a connection of its own; "" when it was answered, else what went wrong."""
-        connection = _Connection(self._address, self._name, self._tls)
+        connection = _Connection(self._address, self._port, self._name, self._tls)
         try:
             connection.request("GET", path, headers={"Host": self._name, "User-Agent": "switch-probe"})
             answer = connection.getresponse()
@@ -146,8 +147,8 @@ class Probe:
 class _Connection(http.client.HTTPSConnection):
     """To an address, in the name of a site."""
 
-    def __init__(self, address: str, name: str, context: ssl.SSLContext) -> None:
-        super().__init__(address, 443, timeout=_TIMEOUT, context=context)
+    def __init__(self, address: str, port: int, name: str, context: ssl.SSLContext) -> None:
+        super().__init__(address, port, timeout=_TIMEOUT, context=context)
         self._name, self._tls = name, context
 
     def connect(self) -> None:
@@ -155,11 +156,51 @@ class _Connection(http.client.HTTPSConnection):
         self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name)
 
 
-def of(config: Config, manifest: Manifest) -> Probe:
-    """The probe for a release: nginx on its own network, over TLS; without a certificate there is nothing to ask."""
+def _context() -> ssl.SSLContext:
+    # These are looks from inside at who answers; that the certificate is trusted is seen from outside.
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _edge(config: Config, manifest: Manifest) -> tuple[str, int]:
+    """Address and port at which the host itself reaches nginx over TLS; ("", 0) when that cannot be."""
     nginx = health.of_service(compose.containers(config), EDGE)
     address = next(iter(nginx.addresses.values()), "") if nginx and nginx.state == "running" else ""
-    domains = manifest.settings.domains
-    if not address or not domains or not installed(config):
+    if not address or not manifest.settings.domains or not installed(config):
+        return "", 0
+    for port in _DOORS:
+        try:
+            with socket.create_connection((address, port), _TIMEOUT):
+                return address, port
+        except OSError:
+            continue
+    return address, _DOORS[-1]
+
+
+def of(config: Config, manifest: Manifest) -> Probe:
+    """The probe for a release: nginx on its own network, over TLS; without a certificate there is nothing to ask."""
+    address, port = _edge(config, manifest)
+    if not address:
         return Probe("", "", [])
-    return Probe(address, domains[0], sorted({switch.probe for switch in manifest.switched.values()}))
+    domain = manifest.settings.domains[0]
+    return Probe(address, domain, sorted({switch.probe for switch in manifest.switched.values()}), port)
+
+
+def deep(config: Config, manifest: Manifest, path: str = "/health/deep") -> dict[str, Any] | None:
+    """{"status": HTTP status, 0 without an answer, "body": its beginning} of the application's deep health.
+
+    None when there is nobody to ask: nginx does not run, or has no certificate yet.
+    """
+    address, port = _edge(config, manifest)
+    if not address:
+        return None
+    connection = _Connection(address, port, manifest.settings.domains[0], _context())
+    try:
+        connection.request("GET", path, headers={"Host": manifest.settings.domains[0], "User-Agent": "health-check"})
+        answer = connection.getresponse()
+        return {"status": answer.status, "body": answer.read(_BODY).decode("utf-8", "replace")}
+    except (OSError, http.client.HTTPException) as error:
+        return {"status": 0, "body": str(error) or type(error).__name__}
+    finally:
+        connection.close()

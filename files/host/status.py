@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from host import certificate, compose, durable, edge, facts, live, lock, releases, state, systemd
+from host import certificate, compose, durable, edge, facts, live, lock, maintenance, probe, releases, state, systemd
 from host import config as configuration
 from host.config import Config
 from host.errors import Failure
@@ -56,6 +56,8 @@ def status(config: Config) -> dict[str, Any]:
         "last": state.last(config),
         "interrupted": state.marked(config) if lock.holder(config.lock) is None else None,
         "certificate": _certificate(config),
+        "deep_health": _deep_health(config, release),
+        "maintenance": maintenance.state(config),
         "unit": systemd.summary(config),
         "problems": list(dict.fromkeys(problems)),
         **facts.host(config.root),
@@ -90,4 +92,11 @@ def _certificate(config: Config) -> dict[str, Any] | None:
     try:
         return certificate.facts(config.tls / "fullchain.pem")
     except Failure:  # no openssl on a host that has not been set up
+        return None
+
+
+def _deep_health(config: Config, release: Release | None) -> dict[str, Any] | None:
+    try:
+        return probe.deep(config, release.manifest) if release else None
+    except Failure:  # the engine does not answer, which "problems" says
         return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tasks.core.command import Secret
 from tasks.model import compose, dotenv, images, notation
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 COMPOSE_FILE = "docker-compose.prod.yml"
 PUBLIC, PRIVATE = 0o644, 0o600
+_BLOCKS: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True}
+_TWO_YEARS = "max-age=63072000; includeSubDomains"
+_HSTS = {"trial": "max-age=300", "week": "max-age=604800", "full": _TWO_YEARS, "preload": f"{_TWO_YEARS}; preload"}
 _PLACEHOLDER = re.compile(
     r"(change[-_ ]?(me|this|it)|placeholder|your[-_ ]\S*|\S*[-_]here|replace[-_ ]?(me|this)|todo|x{3,}|<[^<>\s]*>)\d*",
     re.IGNORECASE,
@@ -141,22 +146,39 @@ def _content(name: str, data: bytes, settings: Settings) -> bytes:
         return data
     import jinja2
 
-    variables = {
-        "app_name": settings.app_name,
-        "site_domain": settings.site_domain,
-        "grafana_domain": settings.grafana_domain,
-        "site_url": settings.site_url,
-        "grafana_url": settings.grafana_url,
-        "drain_time": settings.drain_time,
-        "http_port": settings.http_port,
-        "https_port": settings.https_port,
-    }
-    # what is made is for nginx and systemd, and the values are validated names: HTML's escapes have no place there
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # noqa: S701
+    # what is made is for nginx and systemd, and the values are validated: HTML's escapes have no place there
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, **_BLOCKS)  # noqa: S701
+    environment.filters["quoted"] = _quoted
     try:
-        return environment.from_string(data.decode()).render(variables).encode()
+        return environment.from_string(data.decode()).render(_variables(settings)).encode()
     except (jinja2.TemplateError, UnicodeDecodeError) as error:
         raise BundleError(f"files/{name}: {error}") from None
+
+
+def _variables(settings: Settings) -> dict[str, Any]:
+    """What templates may name: every setting that is no secret, and what follows from them."""
+    plain = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    hidden = {name for name, value in plain.items() if isinstance(value, Secret | Mapping | Path)}
+    return {name: value for name, value in plain.items() if name not in hidden} | {
+        "site_url": settings.site_url,
+        "grafana_url": settings.grafana_url,
+        "hsts_header": _HSTS.get(settings.hsts, ""),
+        # until so many requests have been worked off as the burst allows
+        "api_retry": max(1, settings.api_burst * 60 // settings.api_rate),
+        "page_retry": max(1, settings.page_burst * 60 // settings.page_rate),
+        "dashboard_token": dashboard_token(settings.app_name, settings.grafana_domain),
+    }
+
+
+def dashboard_token(app: str, domain: str) -> str:
+    """The access token of the shared dashboard: 32 hexadecimal digits, part of its public address and no secret."""
+    return hashlib.sha256(f"{app}\0{domain}\0shared dashboard".encode()).hexdigest()[:32]
+
+
+def _quoted(value: str) -> str:
+    """A string as nginx reads it back. The settings refuse $, for which nginx knows no escape."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _plain(variables: Mapping[str, str | Secret]) -> dict[str, str]:
@@ -170,7 +192,17 @@ def _derived(settings: Settings) -> dict[str, str]:
         "REDIS_MAXMEMORY": str(notation.size_in_bytes(settings.redis_memory) * 3 // 4),
         "HTTP_PORT": str(settings.http_port),
         "HTTPS_PORT": str(settings.https_port),
+        # without HTTP/3 its port is there for the host alone: nobody answers
+        "QUIC_PUBLISH": f"{'' if settings.http3 else '127.0.0.1:'}{settings.https_port}",
+        "IPV6": "true" if settings.ipv6 else "false",
+        "EDGE_NETWORK6": _network6(settings.app_name),
     }
+
+
+def _network6(app: str) -> str:
+    """An IPv6 network for this application alone, from the addresses that are for private use."""
+    digits = hashlib.sha256(f"{app}\0edge".encode()).hexdigest()
+    return f"fd{digits[:2]}:{digits[2:6]}:{digits[6:10]}:{digits[10:14]}::/64"
 
 
 def _secrets(settings: Settings) -> dict[str, str]:

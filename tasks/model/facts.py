@@ -88,7 +88,10 @@ class Unit:
 
 @dataclass(frozen=True)
 class Facts:
-    """A host at one moment. Sizes are in bytes. Whatever the host does not have is None or missing from its mapping."""
+    """A host at one moment. Sizes are in bytes. Whatever the host does not have is None or missing from its mapping.
+
+    `published_ports` is "ok", or why ports that Docker publishes may be open.
+    """
 
     os_id: str
     os_version: str
@@ -116,6 +119,7 @@ class Facts:
     docker: Docker | None
     compose: str | None
     ufw: Firewall | None
+    published_ports: str | None
     sshd_port: int
     sshd_ports: tuple[int, ...]
     sshd: Mapping[str, str]
@@ -192,6 +196,7 @@ def parse(output: bytes) -> Facts:
         docker=_docker(packages, _pairs(sections["docker"])),
         compose=_compose(packages, _pairs(sections["docker"])),
         ufw=_firewall(sections["ufw"]),
+        published_ports=next(iter(sections.get("published-ports", [])), None),
         sshd_port=ports[0],
         sshd_ports=ports,
         sshd=dict(line.split(" ", 1) for line in sections["sshd"] if not line.startswith(("port ", "socket "))),

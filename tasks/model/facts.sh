@@ -92,6 +92,10 @@ firewall() {
         sed -n 's/^### tuple ### /v4 /p' /etc/ufw/user.rules
         sed -n 's/^### tuple ### /v6 /p' /etc/ufw/user6.rules
     fi 2>/dev/null
+    section published-ports # "ok", or why what is closed to the outside may not be
+    if [ -x /usr/local/sbin/published-ports ]; then
+        /usr/local/sbin/published-ports check 2>/dev/null && echo ok
+    fi
 }
 
 sshd_settings() {
@@ -119,7 +123,9 @@ account() { # $1: section, $2: user name
 paths() {
     root=/opt/$APP
     files="/usr/local/bin/$APP /etc/sudoers.d/$APP-deploy /etc/apt/apt.conf.d/52$APP-upgrades /etc/docker/daemon.json
-        /etc/apt/keyrings/docker.asc /etc/apt/sources.list.d/docker.sources /swapfile"
+        /etc/apt/keyrings/docker.asc /etc/apt/sources.list.d/docker.sources /swapfile
+        /usr/local/sbin/published-ports /etc/published-ports/$APP /etc/systemd/system/published-ports.service
+        /etc/systemd/system/docker.service.d/60-published-ports.conf"
     section paths
     # shellcheck disable=SC2086
     stat -c '%F|%a|%U|%G|%n' "$root" "$root/releases" "$root/live" "$root/shared" "$root/shared/tls" \
@@ -135,7 +141,7 @@ paths() {
 units() {
     section units
     systemctl show -p Id -p LoadState -p ActiveState -p UnitFileState \
-        docker.service certbot.timer apt-daily.timer apt-daily-upgrade.timer ufw.service "$APP.service" 2>/dev/null
+        docker.service certbot.timer apt-daily.timer apt-daily-upgrade.timer ufw.service published-ports.service "$APP.service" 2>/dev/null
 }
 
 status() { # by far the slowest part, and the only one that may fail on its own

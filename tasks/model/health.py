@@ -43,6 +43,7 @@ def inside(status: Mapping[str, Any], *, now: float) -> list[Check]:
         return [Check("release", False, "nothing is deployed here; next: fab deploy")]
     checks = [_release(status)]
     checks += _containers(manifest, status.get("containers", ()))
+    checks += _application(status)
     checks += [_disk(item) for item in status.get("disk", ())]
     checks += [_memory(status["memory"]), _clock(status["clock"], now)]
     checks += _units(status.get("unit", {}))
@@ -79,6 +80,17 @@ def _containers(manifest: Mapping[str, Any], containers: Iterable[Mapping[str, A
             ok = False
             notes.append("was killed for lack of memory")
         yield Check(f"container {name}", ok, ", ".join(notes))
+
+
+def _application(status: Mapping[str, Any]) -> Iterable[Check]:
+    """Its deep health, asked from inside; and whether visitors can see it at all, which is no fault."""
+    if (deep := status.get("deep_health")) is not None:
+        body = " ".join(str(deep["body"]).split())[:160]
+        told = f"{deep['status'] or 'no answer'}" + (f": {body}" if deep["status"] != 200 and body else "")
+        yield Check("deep health", deep["status"] == 200, told)
+    if (closed := status.get("maintenance")) is not None:
+        by = f" by {closed['by']}" if closed.get("by") else ""
+        yield Check("maintenance", True, f"the site is closed for visitors{by}; open it with: fab maintenance.off")
 
 
 def _disk(item: Mapping[str, Any]) -> Check:

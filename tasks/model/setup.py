@@ -23,6 +23,7 @@ class Wanted:
         public_key: the text of DEPLOY_PUBLIC_KEY_FILE, None when there is none.
         http_port: HTTP_PORT.
         https_port: HTTPS_PORT.
+        http3: HTTP3.
     """
 
     app: str
@@ -32,6 +33,7 @@ class Wanted:
     public_key: str | None = None
     http_port: int = 80
     https_port: int = 443
+    http3: bool = False
 
 
 def plan(facts: Facts, wanted: Wanted) -> list[Step]:
@@ -49,7 +51,7 @@ def plan(facts: Facts, wanted: Wanted) -> list[Step]:
         *docker.settings(facts, wanted.app),
         *account.steps(facts, wanted.app, wanted.deploy_user, wanted.public_key),
         *layout.steps(facts, wanted.app),
-        *firewall.steps(facts, wanted.http_port, wanted.https_port),
+        *firewall.steps(facts, wanted.app, wanted.http_port, wanted.https_port, wanted.http3),
         *swap.steps(facts),
         *system.upgrades(facts, wanted.app),
         *system.units(facts),

@@ -31,7 +31,8 @@ def health(s: Session) -> Report:
     now = time.time()
     if found.status is None:
         raise Refused("this host is not set up yet", host=s.name, hint=hint.fab(s, "setup"))
-    checks = [*outside(s, chosen), *model.inside(found.status, now=now)]
+    closed = bool(found.status.get("maintenance"))
+    checks = [*outside(s, chosen, closed=closed), *model.inside(found.status, now=now)]
     failed = [check.name for check in checks if not check.ok]
     data = {"ok": not failed, "failed": failed, "checks": [check.to_json() for check in checks]}
     text = model.table(checks, colour=coloured(s.out.console.stdout))
@@ -39,12 +40,13 @@ def health(s: Session) -> Report:
     return Report(data=data, text=text, status=ExitStatus.UNHEALTHY if failed else ExitStatus.OK)
 
 
-def outside(s: Session, chosen: settings.Settings) -> list[model.Check]:
+def outside(s: Session, chosen: settings.Settings, *, closed: bool = False) -> list[model.Check]:
     """Look at the site as a visitor of it does.
 
     Args:
         s: the host, which the requests go to when it is one of the lab's.
         chosen: the settings, for the names and for the authorities to trust.
+        closed: visitors are to get 503, the site is under maintenance.
     Returns:
         A check for each address, whatever came back.
     """
@@ -54,11 +56,11 @@ def outside(s: Session, chosen: settings.Settings) -> list[model.Check]:
     http = urls.http_url(chosen.site_domain, chosen.http_port)
     looks: list[Callable[[], model.Check]] = [
         lambda: _redirect(visitor.get(f"{http}/"), site),
-        lambda: _served("https /", visitor.get(f"{site}/")),
+        lambda: _front(visitor.get(f"{site}/"), closed),
         lambda: _served("https /health", visitor.get(f"{site}/health")),
-        lambda: _served("https /health/deep", visitor.get(f"{site}/health/deep")),
+        lambda: _deep(visitor.get(f"{site}/health/deep"), chosen.deep_health_public),
         lambda: _hidden(visitor.get(f"{site}/metrics")),
-        lambda: _served("https grafana", visitor.get(f"{grafana}/api/health")),
+        lambda: _served("https grafana", visitor.get(f"{grafana}/health")),
         lambda: _certificate(visitor, chosen.site_domain, chosen.https_port),
     ]
     with ThreadPoolExecutor(len(looks)) as pool:  # far away each of them takes some round trips
@@ -78,6 +80,18 @@ def _served(name: str, answer: Answer) -> model.Check:
     if version := answer.headers.get("x-app-version"):
         detail += f", version {version}"
     return model.Check(name, answer.status == 200, detail)
+
+
+def _front(answer: Answer, closed: bool) -> model.Check:
+    if closed and answer.status == 503:
+        return model.Check("https /", True, "503: under maintenance")
+    return _served("https /", answer)
+
+
+def _deep(answer: Answer, public: bool) -> model.Check:
+    if public:
+        return _served("https /health/deep", answer)
+    return model.Check("https /health/deep hidden", answer.status == 404, answer.error or str(answer.status))
 
 
 def _reason(body: str) -> str:

@@ -40,8 +40,16 @@ def ask(s: Session, app: str, *words: object, question: Any = None, secrets: Ite
         Refused: the host has no program, or one without this command. Locked, Unhealthy, HostFailed: as the program
             says. Else as `Session.run`.
     """
-    secrets = tuple(secrets)
     stdin = None if question is None else json.dumps(question).encode()
+    return _asked(s, app, words, stdin, tuple(secrets))
+
+
+def tell(s: Session, app: str, *words: object, text: str) -> Any:
+    """The same for a command that reads plain text from its stdin."""
+    return _asked(s, app, words, text.encode(), ())
+
+
+def _asked(s: Session, app: str, words: Sequence[object], stdin: bytes | None, secrets: tuple[Secret, ...]) -> Any:
     result = s.run(command(app, *words), stdin=stdin, root=True, deadline=_SECONDS, check=False, secrets=secrets)
     lines = redact(result.text, secrets).splitlines()
     if result.status != 0:

@@ -36,15 +36,15 @@ class View:
         return "; ".join(f"{check.name}: {check.detail}" for check in checks)
 
 
-def after(s: Session, chosen: Settings, before: Sequence[Check]) -> View:
+def after(s: Session, chosen: Settings, before: Sequence[Check], *, closed: bool = False) -> View:
     """Look until all is well, or it has had the time to be.
 
-    `before` are the checks from before the change, none when nothing served then.
+    `before` are the checks from before the change, none when nothing served then; `closed` as in `health.outside`.
     """
     well = {check.name for check in before if check.ok}
     ends = time.monotonic() + SETTLE
     while True:
-        checks = health.outside(s, chosen)
+        checks = health.outside(s, chosen, closed=closed)
         failed = [check for check in checks if not check.ok]
         if not failed or time.monotonic() > ends:
             return View(checks, failed, [check for check in failed if check.name in well])

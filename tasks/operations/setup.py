@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.core import events, project
 from tasks.core.command import Command
-from tasks.core.errors import HostFailed, Refused
+from tasks.core.errors import HostFailed, Refused, UsageError
 from tasks.core.observe import observe
 from tasks.core.session import Session
 from tasks.core.task import Report
@@ -16,7 +17,7 @@ from tasks.model import program
 from tasks.model.facts import Facts
 from tasks.model.provision.preflight import SUPPORTED
 from tasks.model.setup import Step, Wanted, plan, remarks
-from tasks.operations import busy, hint
+from tasks.operations import armed, busy, hint
 
 if TYPE_CHECKING:
     from tasks.core.settings import Settings
@@ -24,14 +25,21 @@ if TYPE_CHECKING:
 _DIRECT = 1800.0  # seconds for a step without the host program: python3 over a slow line, after somebody else's apt
 
 
-def setup(s: Session, *, yes: bool, dry_run: bool, wait: float = 0) -> Report:
+def setup(
+    s: Session, *, yes: bool, dry_run: bool, wait: float = 0, only: Collection[str] = (),
+    revert_after: int = armed.SECONDS,
+) -> Report:  # fmt: skip
     """Observe, plan, ask unless `yes`, perform, and observe again: nothing may be left.
 
-    `wait` are the seconds to wait for somebody else's command; another setup is watched to its end. Raises Refused when
+    `wait` are the seconds to wait for somebody else's command; another setup is watched to its end. With `only`, the
+    names of the steps that are done, the others left out. A change that could shut us out is undone by the host
+    `revert_after` seconds later unless a new connection works. Raises UsageError for too short a time, Refused when
     the host cannot be made ready or the answer is no, Locked when it is busy for longer, HostFailed when a step failed.
     """
     from tasks.core.settings import load
 
+    if not 5 <= revert_after <= 3600:
+        raise UsageError(f"--revert-after takes 5 to 3600 seconds, not {revert_after}")
     settings = load(s.settings_file)
     bytes_of_program = program.build(settings.app_name)
     wanted = _wanted(settings, program.digest(bytes_of_program))
@@ -39,7 +47,7 @@ def setup(s: Session, *, yes: bool, dry_run: bool, wait: float = 0) -> Report:
         s, settings, observe(s, settings), wait=wait, again=hint.fab(s, "setup"),
         ours=lambda what: what == "setup", forgiving=True,  # what it left undone is in our plan
     )  # fmt: skip
-    steps, notes = plan(facts, wanted), remarks(facts, wanted)
+    steps, notes = [step for step in plan(facts, wanted) if not only or step.name in only], remarks(facts, wanted)
     _show(s, facts, steps, notes)
     document = {
         "host": s.name,
@@ -54,8 +62,8 @@ def setup(s: Session, *, yes: bool, dry_run: bool, wait: float = 0) -> Report:
         return Report(document, f"{_count(steps)} to do, nothing was changed")
     if not yes and not s.out.confirm(f"Do {'this' if len(steps) == 1 else f'these {len(steps)} steps'} on {s.name}?"):
         raise Refused("not confirmed, nothing was changed", hint="repeat with --yes to do it unasked")
-    _perform(s, settings.app_name, steps, bytes_of_program, wait)
-    _verify(s, settings, wanted)
+    _perform(s, settings.app_name, steps, bytes_of_program, wait=wait, revert_after=revert_after)
+    _verify(s, settings, wanted, only)
     return Report(document, f"done: {s.name} is ready for fab deploy ({_count(steps)})")
 
 
@@ -68,6 +76,7 @@ def _wanted(settings: Settings, digest: str) -> Wanted:
         public_key=_public_key(settings.deploy_public_key_file),
         http_port=settings.http_port,
         https_port=settings.https_port,
+        http3=settings.http3,
     )
 
 
@@ -96,24 +105,41 @@ def _show(s: Session, facts: Facts, steps: list[Step], notes: list[str]) -> None
         s.out.info(f"  {step.name:{width}}  {step.why}")
 
 
-def _perform(s: Session, app: str, steps: list[Step], bytes_of_program: bytes, wait: float) -> None:
-    """Do the first steps ourselves, then hand the others to the host program, which needs us no more."""
+def _perform(
+    s: Session, app: str, steps: list[Step], bytes_of_program: bytes, *, wait: float, revert_after: int
+) -> None:
+    """Do the first steps ourselves, then hand the others to the host program, which needs us no more.
+
+    But for those that could shut us out: each is made alone, and tried over a new connection.
+    """
+    together: list[Step] = []
+
+    def flush() -> None:
+        if together:
+            scripts = [{"name": step.name, "script": step.script} for step in together]
+            command = Command(_program(app), "converge", "--by", project.operator(), "--wait", f"{wait:g}")
+            job = dumps({"kind": "setup", "steps": scripts}).encode()
+            events.follow(s, command, stdin=job, again=hint.fab(s, "setup"))
+            together.clear()
+
     for step in steps:
-        if step.via == "converge":
-            continue
-        s.out.step(f"{step.name} ({step.why})")
-        stdin = bytes_of_program if step.via == "push" else step.script.encode()
-        command = Command.shell(step.script) if step.via == "push" else Command("sh", "-s")
-        command = command.labelled(f"the step {step.name}")
-        s.lines(command, lambda line: s.out.info(f"    {line}"), stdin=stdin, root=True, deadline=_DIRECT)
-    scripts = [{"name": step.name, "script": step.script} for step in steps if step.via == "converge"]
-    if scripts:
-        command = Command(_program(app), "converge", "--by", project.operator(), "--wait", f"{wait:g}")
-        events.follow(s, command, stdin=dumps({"kind": "setup", "steps": scripts}).encode(), again=hint.fab(s, "setup"))
+        if step.undo:
+            flush()
+            armed.perform(s, app, step, seconds=revert_after, wait=wait)
+        elif step.via == "converge":
+            together.append(step)
+        else:
+            flush()
+            s.out.step(f"{step.name} ({step.why})")
+            stdin = bytes_of_program if step.via == "push" else step.script.encode()
+            command = Command.shell(step.script) if step.via == "push" else Command("sh", "-s")
+            command = command.labelled(f"the step {step.name}")
+            s.lines(command, lambda line: s.out.info(f"    {line}"), stdin=stdin, root=True, deadline=_DIRECT)
+    flush()
 
 
-def _verify(s: Session, settings: Settings, wanted: Wanted) -> None:
-    left = plan(observe(s, settings), wanted)
+def _verify(s: Session, settings: Settings, wanted: Wanted, only: Collection[str]) -> None:
+    left = [step for step in plan(observe(s, settings), wanted) if not only or step.name in only]
     if left:
         what = "; ".join(f"{step.name} ({step.why})" for step in left)
         raise HostFailed(

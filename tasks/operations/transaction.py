@@ -27,7 +27,7 @@ def carry_out(s: Session, prepared: Prepared, options: Options, push: Callable[[
     hooks = hooks_of(s, prepared, options)
     hooks.before()
     try:
-        before = health.outside(s, prepared.settings) if prepared.plan.previous else []
+        before = health.outside(s, prepared.settings, closed=_closed(prepared)) if prepared.plan.previous else []
         push()
         done = apply(s, prepared, options)
         report = verify(s, prepared, options, before, done)
@@ -92,7 +92,7 @@ def verify(
             f"slowest {switch['slowest_ms']} ms"
         )
     s.out.step("verify: looking at the site from outside")
-    seen = outside.after(s, prepared.settings, before)
+    seen = outside.after(s, prepared.settings, before, closed=_closed(prepared))
     data: dict[str, Any] = {
         "release": release,
         "previous": previous,
@@ -115,6 +115,11 @@ def verify(
         )
     s.out.report(error)
     return Report(data | {"cause": error.cause}, "", ExitStatus.UNHEALTHY)
+
+
+def _closed(prepared: Prepared) -> bool:
+    """Whether visitors get the page of `fab maintenance.on`, and not the site."""
+    return bool((prepared.facts.status or {}).get("maintenance"))
 
 
 def _why(seen: outside.View, before: Sequence[Check]) -> str:
@@ -143,7 +148,7 @@ def _go_back(s: Session, prepared: Prepared, options: Options, seen: outside.Vie
             hint=f"{hint.fab(s, 'health')}; {hint.fab(s, 'rollback')}",
         )
     s.out.step("verify: looking at the site from outside again")
-    left = outside.after(s, prepared.settings, [])
+    left = outside.after(s, prepared.settings, [], closed=_closed(prepared))
     still = [check for check in left.failed if check.name in {each.name for each in seen.worse}]
     but = f", but it is not well either: {left.told(still)}" if still else ""
     return Unhealthy(f"{told}; release {previous} serves again{but}", host=s.name, hint=hint.fab(s, "health"))

@@ -50,7 +50,14 @@ def test_health_says_all_is_well(project: Project, deployed: Watch) -> None:
     assert report["ok"] is True
     assert report["failed"] == []
     names = {check["name"] for check in report["checks"]}
-    assert {"https /", "https /health/deep", "https grafana", "http redirect", "certificate"} <= names
+    assert {
+        "https /",
+        "https /health/deep hidden",
+        "deep health",
+        "https grafana",
+        "http redirect",
+        "certificate",
+    } <= names
     assert {f"container {service}" for service in SERVICES} <= names
 
 

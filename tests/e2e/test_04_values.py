@@ -8,7 +8,7 @@ import json
 import pytest
 
 from tests.e2e.conftest import SECRETS
-from tests.e2e.world import SITE, Watch, container_of, in_container, inside, visit
+from tests.e2e.world import Watch, container_of, deep_health, in_container, inside
 
 
 def sha(value: str) -> str:
@@ -49,8 +49,8 @@ def test_the_keys_of_the_backend_do_not_reach_the_frontend(deployed: Watch) -> N
 
 def test_the_application_logs_in_to_both_databases_with_them(deployed: Watch) -> None:
     """The URLs carry the passwords percent-encoded; over TCP both servers insist on them."""
-    answer = visit(f"https://{SITE}/health/deep")
-    assert answer.status == 200, answer.body
+    answer = deep_health()
+    assert answer["status"] == 200, answer["body"]
 
 
 def environment_of(service: str) -> dict[str, str]:

@@ -23,11 +23,11 @@ def stopped(request: pytest.FixtureRequest, deployed: Watch) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("stopped", ["redis", "postgres"], indirect=True)
-def test_a_stopped_database_is_named_from_inside_and_from_outside(project: Project, stopped: str) -> None:
+def test_a_stopped_database_is_named_with_what_the_application_says_of_it(project: Project, stopped: str) -> None:
     report = project.json("health", "-H", "lab", expect=9)
     assert f"container {stopped}" in report["failed"]
-    assert "https /health/deep" in report["failed"]
-    deep = next(check for check in report["checks"] if check["name"] == "https /health/deep")
+    assert "deep health" in report["failed"]
+    deep = next(check for check in report["checks"] if check["name"] == "deep health")
     assert stopped in deep["detail"]
 
 

@@ -121,7 +121,10 @@ def unsettled() -> str:
     unwell = [item["name"] for item in told["containers"] if (item["state"], item["health"]) != ("running", "healthy")]
     if unwell:
         return f"not healthy: {', '.join(unwell)}"
-    answer = visit(f"https://{SITE}/health/deep")
+    deep = told["deep_health"] or {"status": 0, "body": "nobody to ask"}
+    if deep["status"] != 200:
+        return f"deep health: {deep}"
+    answer = visit(f"https://{SITE}/health")
     return "" if answer.status == 200 else f"the site answers {answer.status} {answer.error}"
 
 

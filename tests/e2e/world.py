@@ -245,6 +245,12 @@ def busy(app: str = APP, host: str = HOST) -> dict[str, Any] | None:
     return holder
 
 
+def deep_health(app: str = APP, host: str = HOST) -> dict[str, Any]:
+    """The application's deep health as the host asks it: {"status", "body"}."""
+    answer: dict[str, Any] | None = status(app, host)["deep_health"]
+    return answer or {"status": 0, "body": "nobody to ask"}
+
+
 def manifest(release: str, app: str = APP, host: str = HOST) -> dict[str, Any]:
     """The manifest of a release on the host."""
     read: dict[str, Any] = json.loads(inside("cat", f"/opt/{app}/releases/{release}/manifest.json", host=host))

@@ -26,6 +26,7 @@ def values(kept: dict[str, str]) -> dict[str, str]:
         "ACME_EMAIL": f"admin@{names.SITE_DOMAIN}",
         "ACME_SERVER": f"https://{names.PEBBLE}:14000/dir",
         "TRUSTED_CA_FILE": ".lab/ca.pem",
+        "HSTS": "full",
         "REGISTRY": names.PRIVATE_REGISTRY,
         "REGISTRY_USER": names.REGISTRY_USER,
         "BACKEND_IMAGE": f"{names.PRIVATE_REGISTRY}/maicivy/backend:{APP_VERSIONS[0]}",

@@ -11,6 +11,7 @@ CACHE = STATE / "cache"
 NETWORK = "lab"
 SUBNET = "172.31.213.0/24"
 GATEWAY = "172.31.213.1"
+SUBNET6 = "fd31:213::/64"
 REGISTRY = "lab-registry"
 REGISTRY_ADDRESS = "172.31.213.2"
 PEBBLE = "lab-pebble"
@@ -39,3 +40,8 @@ def container(number: int) -> str:
 def address(number: int) -> str:
     """The fixed address of host `number` on the lab's network."""
     return f"172.31.213.{10 + number}"
+
+
+def address6(number: int) -> str:
+    """The same for IPv6."""
+    return f"fd31:213::{10 + number}"

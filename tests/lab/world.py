@@ -22,7 +22,9 @@ from .names import (
     REGISTRY_ADDRESS,
     ROOT,
     SUBNET,
+    SUBNET6,
     address,
+    address6,
     container,
 )
 from .say import say, timed
@@ -116,14 +118,16 @@ def _network() -> None:
     there = inspect("network", [NETWORK]).get(NETWORK)
     if there is None:
         docker(
-            "network", "create", "--subnet", SUBNET, "--gateway", GATEWAY, "--label", f"{OWNER_LABEL}=network", NETWORK
-        )
-        say(f"made the network {NETWORK} ({SUBNET})")
+            "network", "create", "--subnet", SUBNET, "--gateway", GATEWAY, "--ipv6", "--subnet", SUBNET6,
+            "--label", f"{OWNER_LABEL}=network", NETWORK,
+        )  # fmt: skip
+        say(f"made the network {NETWORK} ({SUBNET}, {SUBNET6})")
         return
     subnets = [c.get("Subnet") for c in there["IPAM"]["Config"]]
-    if ipaddress.ip_network(SUBNET) not in [ipaddress.ip_network(s) for s in subnets if s]:
+    if not {ipaddress.ip_network(SUBNET), ipaddress.ip_network(SUBNET6)} <= {ipaddress.ip_network(s) for s in subnets}:
         raise LabError(
-            f"a Docker network {NETWORK} exists with the subnet {subnets[0]}. Next: docker network rm {NETWORK}"
+            f"a Docker network {NETWORK} exists with the subnets {', '.join(subnets)}. "
+            f"Next: docker network rm {NETWORK}"
         )
 
 
@@ -153,13 +157,13 @@ def _host(number: int, there: dict[str, Any] | None, flags: capability.HostFlags
             "--hostname", name.removeprefix("lab-"), "--stop-timeout", "60", "-v", f"{volume}:/var/lib/docker",
             "--tmpfs", "/run:exec,mode=755", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec,mode=1777",
         )  # fmt: skip
-        _run(name, address(number), (*own, *flags.flags), "lab/vps", flags.command)
+        _run(name, address(number), ("--ip6", address6(number), *own, *flags.flags), "lab/vps", flags.command)
         say(f"made {name} ({address(number)})")
         return True
     if there["State"]["Paused"]:
         docker("unpause", name)
     if NETWORK not in there["NetworkSettings"]["Networks"]:
-        docker("network", "connect", "--ip", address(number), NETWORK, name)
+        docker("network", "connect", "--ip", address(number), "--ip6", address6(number), NETWORK, name)
         say(f"plugged {name} in again")
     if not there["State"]["Running"]:
         docker("start", name)

@@ -10,6 +10,7 @@ from tasks.core.command import Secret
 from tasks.core.errors import SettingsError
 from tasks.core.settings.check import file_of, inspect, project_root, value_problem
 from tasks.core.settings.file import UnreadableFile, given_variable, parse, read
+from tasks.core.settings.kinds import words
 from tasks.core.settings.schema import BACKEND_PREFIX, BY_NAME, FRONTEND_PREFIX, SCHEMA, Setting
 from tasks.core.settings.typed import Settings
 
@@ -84,6 +85,16 @@ class _Values:
     def words(self, name: str) -> tuple[str, ...]:
         return tuple(shlex.split(self.maybe(name) or ""))
 
+    def listed(self, name: str) -> tuple[str, ...]:
+        return tuple(words(self.maybe(name) or ""))
+
+    def switch(self, name: str) -> bool:
+        return self.text(name) == "yes"
+
+    def unless_off(self, name: str) -> str | None:
+        value = self.text(name)
+        return None if value == "off" else value
+
     def given_to(self, prefix: str) -> dict[str, Secret]:
         variables = ((given_variable(name), value) for name, value in self._given.items())
         return {variable[1]: Secret(value) for variable, value in variables if variable and variable[0] == prefix}
@@ -96,16 +107,43 @@ def _build(path: Path, given: Mapping[str, str]) -> Settings:
         app_name=v.text("APP_NAME"),
         site_domain=v.text("SITE_DOMAIN"),
         grafana_domain=v.text("GRAFANA_DOMAIN"),
+        site_aliases=v.listed("SITE_ALIASES"),
+        grafana_public=v.switch("GRAFANA_PUBLIC"),
         public_address=v.maybe("PUBLIC_ADDRESS"),
         http_port=v.number("HTTP_PORT"),
         https_port=v.number("HTTPS_PORT"),
+        ipv6=v.switch("IPV6"),
+        http3=v.switch("HTTP3"),
         deploy_host=v.maybe("DEPLOY_HOST"),
         deploy_user=v.text("DEPLOY_USER"),
         deploy_public_key_file=v.file("DEPLOY_PUBLIC_KEY_FILE"),
         docker_source=v.text("DOCKER_SOURCE"),
+        reboot_time=v.maybe("REBOOT_TIME"),
         acme_email=v.text("ACME_EMAIL"),
         acme_server=v.text("ACME_SERVER"),
         trusted_ca_file=v.maybe_file("TRUSTED_CA_FILE"),
+        api_rate=v.number("API_RATE"),
+        api_burst=v.number("API_BURST"),
+        page_rate=v.number("PAGE_RATE"),
+        page_burst=v.number("PAGE_BURST"),
+        connections_per_address=v.number("CONNECTIONS_PER_ADDRESS"),
+        max_body_size=v.text("MAX_BODY_SIZE"),
+        client_timeout=v.number("CLIENT_TIMEOUT"),
+        api_timeout=v.number("API_TIMEOUT"),
+        websocket_timeout=v.number("WEBSOCKET_TIMEOUT"),
+        trusted_proxies=v.listed("TRUSTED_PROXIES"),
+        maintenance_allow=v.listed("MAINTENANCE_ALLOW"),
+        deep_health_public=v.switch("DEEP_HEALTH_PUBLIC"),
+        hsts=v.text("HSTS"),
+        frame_options=v.text("FRAME_OPTIONS"),
+        opener_policy=v.text("OPENER_POLICY"),
+        resource_policy=v.text("RESOURCE_POLICY"),
+        embedder_policy=v.text("EMBEDDER_POLICY"),
+        referrer_policy=v.text("REFERRER_POLICY"),
+        permissions_policy=v.unless_off("PERMISSIONS_POLICY"),
+        page_csp=v.unless_off("PAGE_CSP"),
+        fallback_csp=v.unless_off("FALLBACK_CSP"),
+        brotli=v.switch("BROTLI"),
         registry=v.maybe("REGISTRY"),
         registry_user=v.maybe("REGISTRY_USER"),
         registry_password=v.maybe_secret("REGISTRY_PASSWORD"),

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tasks.core.settings.file import Entry, Parsed, Problem, UnreadableFile, given_variable, parse, read
-from tasks.core.settings.kinds import KINDS, LONGEST
+from tasks.core.settings.kinds import KINDS, LONGEST, words
 from tasks.core.settings.schema import BACKEND_PREFIX, BY_NAME, FRONTEND_PREFIX, SCHEMA, Setting
 from tasks.model.dotenv import MAX_VALUE_BYTES
 
@@ -119,6 +119,11 @@ def _together(parsed: Parsed) -> list[Problem]:
     found: list[Problem] = []
     if given("SITE_DOMAIN") and given("GRAFANA_DOMAIN") and _same(parsed, "SITE_DOMAIN", "GRAFANA_DOMAIN"):
         found.append(Problem(line("GRAFANA_DOMAIN"), "GRAFANA_DOMAIN", "must differ from SITE_DOMAIN"))
+    if given("SITE_ALIASES"):
+        taken = {parsed.entries[name].value for name in ("SITE_DOMAIN", "GRAFANA_DOMAIN") if given(name)}
+        if taken & set(words(parsed.entries["SITE_ALIASES"].value)):
+            text = "must not repeat SITE_DOMAIN or GRAFANA_DOMAIN"
+            found.append(Problem(line("SITE_ALIASES"), "SITE_ALIASES", text))
     if _effective(parsed, "HTTP_PORT") == _effective(parsed, "HTTPS_PORT"):
         name = "HTTPS_PORT" if given("HTTPS_PORT") else "HTTP_PORT"
         other = "HTTP_PORT" if name == "HTTPS_PORT" else "HTTPS_PORT"

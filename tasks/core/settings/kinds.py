@@ -43,6 +43,11 @@ class Kind:
     problem: Callable[[str], str | None]
 
 
+def words(value: str) -> list[str]:
+    """Return the parts of a list that has spaces or commas between them."""
+    return [word for word in re.split(r"[,\s]+", value) if word]
+
+
 def image_version(reference: str) -> str:
     """Return the tag of an image reference, or the start of its digest when it has no tag."""
     match = _IMAGE.fullmatch(reference)
@@ -99,6 +104,42 @@ def _address(value: str) -> str | None:
     if address.is_unspecified or address.is_loopback or address.is_multicast or "%" in value:
         return "must be an address that visitors can reach"
     return None
+
+
+def _domains(value: str) -> str | None:
+    names = words(value)
+    if not names or any(not _DOMAIN.fullmatch(name) for name in names):
+        return "must be full domain names in lower case, with spaces or commas between them"
+    return "names a domain twice" if len(set(names)) < len(names) else None
+
+
+def _networks(value: str) -> str | None:
+    import ipaddress
+
+    try:
+        networks = [ipaddress.ip_network(word) for word in words(value)]
+    except ValueError:
+        return "must be addresses and networks such as 192.0.2.7 or 2001:db8::/32, with spaces or commas between them"
+    if not networks or any(network.prefixlen == 0 for network in networks):
+        return "must not be everybody"
+    return None
+
+
+def _header(value: str) -> str | None:
+    if not value.isascii() or not value.isprintable():
+        return "must be one line of ASCII"
+    return "must not contain $, which nginx would expand" if "$" in value else None
+
+
+def _body_size(value: str) -> str | None:
+    match = _SIZE.fullmatch(value)
+    size = int(match["number"]) * _UNITS[match["unit"].lower()] if match else 0
+    return None if 1 << 10 <= size <= 1 << 40 and not value.lower().endswith("b") else f"must be {_BODY_SAYS}"
+
+
+def _choice(*values: str) -> Kind:
+    says = " or ".join([", ".join(values[:-1]), values[-1]])
+    return Kind(says, lambda value: None if value in values else f"must be {says}")
 
 
 def _https_url(value: str) -> str | None:
@@ -169,12 +210,13 @@ def _command(value: str) -> str | None:
     import shlex
 
     try:
-        words = shlex.split(value)
+        parts = shlex.split(value)
     except ValueError:
         return "has a quote that is not closed"
-    return None if words and words[0] and value.isprintable() else f"must be {_COMMAND_SAYS}"
+    return None if parts and parts[0] and value.isprintable() else f"must be {_COMMAND_SAYS}"
 
 
+_BODY_SAYS = "a size such as 512k, 10m or 1g"
 _COMMAND_SAYS = "a command and its arguments, quoted as for a shell but run without one"
 _APP_NAME = "lower-case letters, digits and single hyphens, starting with a letter, at most 30"
 _SIZE_SAYS = "a memory size such as 512m or 2g"
@@ -183,6 +225,24 @@ _IDENTIFIER_SAYS = "lower-case letters, digits, _ and -, starting with a letter,
 
 KINDS: dict[str, Kind] = {
     "app name": Kind(_APP_NAME, _app_name),
+    "switch": _choice("yes", "no"),
+    "domains": Kind("domain names, with spaces or commas between them", _domains),
+    "networks": Kind("addresses and networks, with spaces or commas between them", _networks),
+    "rate": _number("requests a minute", 1, 1_000_000),
+    "burst": _number("a number of requests", 1, 100_000),
+    "connections": _number("a number of requests", 10, 100_000),
+    "timeout": _number("a whole number of seconds", 1, 86400),
+    "body size": Kind(_BODY_SAYS, _body_size),
+    "time of day": _pattern("a time such as 04:00", r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"),
+    "hsts": _choice("off", "trial", "week", "full", "preload"),
+    "frame options": _choice("DENY", "SAMEORIGIN"),
+    "opener policy": _choice("same-origin", "same-origin-allow-popups", "unsafe-none"),
+    "resource policy": _choice("same-origin", "same-site", "cross-origin"),
+    "embedder policy": _choice("credentialless", "require-corp", "unsafe-none"),
+    "referrer policy": _choice(
+        "no-referrer", "same-origin", "strict-origin", "strict-origin-when-cross-origin", "no-referrer-when-downgrade"
+    ),
+    "header": Kind("one line of ASCII without $, or off", _header),
     "domain": _pattern("a full domain name in lower case (punycode for accents), without https://", _DOMAIN),
     "ip address": Kind("an IPv4 or IPv6 address", _address),
     "host": _port("an ssh alias or [user@]host[:port]", _HOST),

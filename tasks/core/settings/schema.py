@@ -73,6 +73,18 @@ SECTIONS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
                 "Where the dashboards are. Its DNS record points there too.",
             ),
             _optional(
+                "SITE_ALIASES",
+                "domains",
+                "More names of the site, such as example.com: in the same certificate, and sent on to SITE_DOMAIN.",
+            ),
+            _default(
+                "GRAFANA_PUBLIC",
+                "switch",
+                "yes",
+                "Whether the one dashboard that is meant for visitors can be read at GRAFANA_DOMAIN. "
+                "All else of Grafana is reached through an SSH tunnel only.",
+            ),
+            _optional(
                 "PUBLIC_ADDRESS",
                 "ip address",
                 "Checks from outside connect to this address instead of asking DNS: for before DNS is switched.",
@@ -85,6 +97,14 @@ SECTIONS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
                 "A second application on the same server needs another one.",
             ),
             _default("HTTPS_PORT", "port", "443", "Where the site and the dashboards are served."),
+            _default(
+                "IPV6",
+                "switch",
+                "yes",
+                "Whether nginx has an IPv6 network, so that it sees the addresses of IPv6 visitors. "
+                "A server without IPv6 needs no.",
+            ),
+            _default("HTTP3", "switch", "no", "Whether HTTP/3 is offered as well: HTTPS_PORT over UDP."),
         ),
     ),
     (
@@ -106,6 +126,12 @@ SECTIONS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
                 "distribution",
                 "Where `fab setup` takes Docker from: the distribution's own packages, or Docker's repository.",
             ),
+            _optional(
+                "REBOOT_TIME",
+                "time of day",
+                "When the server may restart by itself after a security update that needs it, in its own time zone. "
+                "Without one it never does.",
+            ),
         ),
     ),
     (
@@ -123,6 +149,115 @@ SECTIONS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
                 "TRUSTED_CA_FILE",
                 "existing file",
                 "PEM file of extra authorities to trust for the site's certificate and ACME_SERVER: private or test.",
+            ),
+        ),
+    ),
+    (
+        "What nginx lets in",
+        (
+            _default(
+                "API_RATE",
+                "rate",
+                "100",
+                "Requests a minute that one address may send to /api/ in the long run; more are answered 429. "
+                "For IPv6 an address is a /64 network.",
+            ),
+            _default("API_BURST", "burst", "50", "How many it may send at once."),
+            _default("PAGE_RATE", "rate", "600", "The same for pages; /_next/static/ and /health have no limit."),
+            _default("PAGE_BURST", "burst", "200", "How many pages it may ask for at once."),
+            _default(
+                "CONNECTIONS_PER_ADDRESS",
+                "connections",
+                "200",
+                "Requests under way for one address. With HTTP/2 each stream of a connection counts.",
+            ),
+            _default("MAX_BODY_SIZE", "body size", "10m", "The largest request body, an upload for example."),
+            _default("CLIENT_TIMEOUT", "timeout", "10", "How long a visitor may keep nginx waiting for bytes."),
+            _default("API_TIMEOUT", "timeout", "75", "How long nginx waits for an answer of the application."),
+            _default("WEBSOCKET_TIMEOUT", "timeout", "3600", "How long a WebSocket may be silent."),
+            _optional(
+                "TRUSTED_PROXIES",
+                "networks",
+                "The networks of a CDN or load balancer before this server, and only those: "
+                "what they say in X-Forwarded-For is believed.",
+            ),
+            _optional(
+                "MAINTENANCE_ALLOW",
+                "networks",
+                "Addresses and networks that see the site while `fab maintenance.on` closes it for everybody else.",
+            ),
+            _default(
+                "DEEP_HEALTH_PUBLIC",
+                "switch",
+                "no",
+                "Whether /health/deep answers everybody. `fab health` asks it from inside in any case.",
+            ),
+        ),
+    ),
+    (
+        "What nginx tells browsers",
+        (
+            _default(
+                "HSTS",
+                "hsts",
+                "trial",
+                "For how long browsers insist on HTTPS: trial (5 minutes), then week, then full (two years, with all "
+                "sub-domains), when HTTPS has proved to work. preload is hard to take back.",
+            ),
+            _default("FRAME_OPTIONS", "frame options", "DENY", "Who may show the site in a frame."),
+            _default(
+                "OPENER_POLICY",
+                "opener policy",
+                "same-origin",
+                "Cross-Origin-Opener-Policy. Logins in a pop-up window need same-origin-allow-popups.",
+            ),
+            _default(
+                "RESOURCE_POLICY",
+                "resource policy",
+                "same-origin",
+                "Cross-Origin-Resource-Policy: who may use images and other resources of the site.",
+            ),
+            _default(
+                "EMBEDDER_POLICY",
+                "embedder policy",
+                "credentialless",
+                "Cross-Origin-Embedder-Policy. Frames of other sites, a video for example, need unsafe-none.",
+            ),
+            _default(
+                "REFERRER_POLICY",
+                "referrer policy",
+                "strict-origin-when-cross-origin",
+                "What other sites learn about where a visitor comes from.",
+            ),
+            _default(
+                "PERMISSIONS_POLICY",
+                "header",
+                "accelerometer=(), autoplay=(), camera=(), display-capture=(), encrypted-media=(), fullscreen=(self), "
+                "geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), "
+                "picture-in-picture=(), publickey-credentials-get=(), screen-wake-lock=(), usb=(), web-share=(), "
+                "xr-spatial-tracking=()",
+                "What the pages may use of the browser; off sends none.",
+            ),
+            _default(
+                "PAGE_CSP",
+                "header",
+                "base-uri 'self'; object-src 'none'; form-action 'self'; frame-ancestors 'none'; "
+                "upgrade-insecure-requests",
+                "The Content-Security-Policy of pages for which the application sent none. It says nothing about "
+                "scripts: only the application can, by a policy of its own with a nonce. off sends none.",
+            ),
+            _default(
+                "FALLBACK_CSP",
+                "header",
+                "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+                "The same for everything that is no page, what the API answers for example.",
+            ),
+            _default(
+                "BROTLI",
+                "switch",
+                "no",
+                "Whether answers are also compressed with brotli, which NGINX_IMAGE must bring: the official one has "
+                "none.",
             ),
         ),
     ),

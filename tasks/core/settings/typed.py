@@ -21,25 +21,53 @@ class Settings:
     """Every setting under its name in lower case, converted. An optional one that is not given is None.
 
     `path` is the file they come from; `backend_given` and `frontend_given` are the BACKEND_ENV_ and FRONTEND_ENV_
-    variables without that prefix. health_timeout and drain_time are in seconds, the *_backup_days in days; sizes
-    and prometheus_retention stay in the notation of Docker and Prometheus; migration_command is in words, none when
-    there is no migration. Files and directories are absolute paths.
+    variables without that prefix. drain_time and every *_timeout are in seconds, *_rate in requests a minute, the
+    *_backup_days in days; sizes and prometheus_retention stay in the notation of Docker, nginx and Prometheus;
+    migration_command is in words, none when there is no migration; permissions_policy, page_csp and fallback_csp are
+    None when they are off. Files and directories are absolute paths.
     """
 
     path: Path
     app_name: str
     site_domain: str
     grafana_domain: str
+    site_aliases: tuple[str, ...]
+    grafana_public: bool
     public_address: str | None
     http_port: int
     https_port: int
+    ipv6: bool
+    http3: bool
     deploy_host: str | None
     deploy_user: str
     deploy_public_key_file: Path
     docker_source: str
+    reboot_time: str | None
     acme_email: str
     acme_server: str
     trusted_ca_file: Path | None
+    api_rate: int
+    api_burst: int
+    page_rate: int
+    page_burst: int
+    connections_per_address: int
+    max_body_size: str
+    client_timeout: int
+    api_timeout: int
+    websocket_timeout: int
+    trusted_proxies: tuple[str, ...]
+    maintenance_allow: tuple[str, ...]
+    deep_health_public: bool
+    hsts: str
+    frame_options: str
+    opener_policy: str
+    resource_policy: str
+    embedder_policy: str
+    referrer_policy: str
+    permissions_policy: str | None
+    page_csp: str | None
+    fallback_csp: str | None
+    brotli: bool
     registry: str | None
     registry_user: str | None
     registry_password: Secret | None
@@ -82,7 +110,7 @@ class Settings:
     @property
     def domains(self) -> list[str]:
         """The names the certificate must hold, the site's first."""
-        return [self.site_domain, self.grafana_domain]
+        return [self.site_domain, self.grafana_domain, *self.site_aliases]
 
     @property
     def site_url(self) -> str:

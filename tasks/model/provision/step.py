@@ -15,6 +15,9 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
 """
 
+ARMED = "/opt/{app}/shared/state/armed"
+"""The directory in which the script of a step with an undo may keep what the undo needs; it is gone afterwards."""
+
 _BODIES = Path(__file__).with_name("steps")
 
 
@@ -28,12 +31,17 @@ class Step:
         script: for a POSIX shell, run as root.
         via: how it gets done: "shell" (directly, before python3 is there), "push" (directly, the host program's bytes
             on stdin) or "converge" (by the host program, which goes on when the connection breaks).
+        undo: puts back what `script` changed, without python; the host runs it by itself unless a new connection
+            confirms the change in time. "" for a step that cannot shut anybody out.
+        login: who has to get in over that connection: "" for the present login, else a user's name.
     """
 
     name: str
     why: str
     script: str
     via: str = "converge"
+    undo: str = ""
+    login: str = ""
 
 
 def commands(*lines: Command) -> str:
@@ -45,3 +53,8 @@ def body(*names: str, variables: Mapping[str, str] | None = None) -> str:
     """A script made of the named files of steps/, which find their input in these shell variables."""
     assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in (variables or {}).items())
     return PROLOGUE + assignments + "".join((_BODIES / name).read_text(encoding="utf-8") for name in names)
+
+
+def source(name: str) -> str:
+    """The text of a file of steps/ that lands on the host as it is."""
+    return (_BODIES / name).read_text(encoding="utf-8")

@@ -178,7 +178,7 @@ def nginx_pointed_at_what_is_gone(case: Case) -> None:
 
 
 def changed_nginx_and_prometheus(case: Case) -> None:
-    case.change("nginx/snippets/limits.conf", b"keepalive_timeout 65s", b"keepalive_timeout 30s")
+    case.change("nginx/snippets/upstream.conf", b"proxy_connect_timeout 2s", b"proxy_connect_timeout 3s")
     case.change("monitoring/prometheus/prometheus.yml", b"scrape_interval: 15s", b"scrape_interval: 30s")
 
 
@@ -196,7 +196,7 @@ def another_domain(case: Case) -> None:
 
 def stopped_and_edited_by_hand(case: Case) -> None:
     case.status["containers"][1]["state"] = "exited"
-    path = "nginx/snippets/limits.conf"
+    path = "nginx/snippets/upstream.conf"
     case.status["drift"] = [{"path": f"live/{path}", "state": "changed"}]
     case.contents |= {path: case.sources[path], f"live/{path}": case.sources[path] + b"# edited by hand\n"}
 

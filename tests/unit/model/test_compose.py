@@ -120,7 +120,7 @@ class TestShippedFile:
 
     def test_only_nginx_publishes_ports_and_only_http_and_https(self) -> None:
         published = {name: body["ports"] for name, body in self.document["services"].items() if "ports" in body}
-        assert published == {"nginx": ["${HTTP_PORT}:80", "${HTTPS_PORT}:443"]}
+        assert published == {"nginx": ["${HTTP_PORT}:80", "${HTTPS_PORT}:443", "${QUIC_PUBLISH}:443/udp"]}
 
     @pytest.mark.parametrize("service", sorted(document["services"]))
     def test_every_service_is_confined(self, service: str) -> None:

@@ -69,6 +69,7 @@ def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         deploy_public_key_file=Path("~/.ssh/id_ed25519.pub").expanduser(),
         http_port=80,
         https_port=443,
+        http3=False,
         secrets=[],
     )
     monkeypatch.setattr(settings_module, "load", lambda path: values)

@@ -43,7 +43,7 @@ class World:
         facts: Any = SimpleNamespace(status={})
         self.prepared = Prepared("deploy", chosen, manifest, facts, b"", plan)  # type: ignore[arg-type]
         monkeypatch.setattr(transaction, "project_root", lambda: root)
-        monkeypatch.setattr(transaction.health, "outside", lambda s, settings: self._look())
+        monkeypatch.setattr(transaction.health, "outside", lambda s, settings, closed: self._look())
         monkeypatch.setattr(outside, "SETTLE", -1.0)
 
     def _look(self) -> list[Check]:

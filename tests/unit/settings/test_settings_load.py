@@ -86,6 +86,22 @@ def test_every_given_setting_reaches_its_attribute(write_settings: WriteSettings
         "retention": "77d",
         "days": "78",
         "directory": str(tmp_path),
+        "switch": "yes",
+        "domains": "www2.site.test old.site.test",
+        "networks": "192.0.2.0/24 2001:db8::/32",
+        "rate": "71",
+        "burst": "72",
+        "connections": "73",
+        "timeout": "74",
+        "body size": "7m",
+        "time of day": "03:30",
+        "hsts": "week",
+        "frame options": "SAMEORIGIN",
+        "opener policy": "unsafe-none",
+        "resource policy": "same-site",
+        "embedder policy": "require-corp",
+        "referrer policy": "no-referrer",
+        "header": "of-{}",
     }
     given = dict(GOOD) | {"HTTP_PORT": "8081", "HTTPS_PORT": "8444", "MIGRATION_COMMAND": "/app/server -migrate"}
     for setting in SCHEMA:
@@ -94,6 +110,7 @@ def test_every_given_setting_reaches_its_attribute(write_settings: WriteSettings
     for name, text in given.items():
         value = getattr(settings, name.lower())
         value = shlex.join(value) if isinstance(value, tuple) else value
+        value = "yes" if value is True else value
         assert (value.reveal() if isinstance(value, Secret) else str(value)) == text
         assert isinstance(value, Secret) is next(s.secret for s in SCHEMA if s.name == name)
 
@@ -117,6 +134,7 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file(write_text: 
     [
         ({"SITE_DOMAIN": None}, ": SITE_DOMAIN: is missing: Where visitors find the site"),
         ({"SITE_DOMAIN": ""}, ":1: SITE_DOMAIN: is empty: Where visitors find the site"),
+        ({"SITE_ALIASES": "stats.site.test"}, ":9: SITE_ALIASES: must not repeat SITE_DOMAIN or GRAFANA_DOMAIN"),
         ({"GRAFANA_DOMAIN": "cv.site.test"}, ":2: GRAFANA_DOMAIN: must differ from SITE_DOMAIN"),
         ({"REGISTRY_USER": "me"}, ":9: REGISTRY_USER: is of no use without REGISTRY_PASSWORD"),
         ({"REGISTRY_PASSWORD": "pw"}, ":9: REGISTRY_PASSWORD: is of no use without REGISTRY_USER"),
