@@ -16,6 +16,8 @@ from tasks.core.errors import HostFailed
 PACKAGES = (
     *("apparmor", "ca-certificates", "certbot", "openssl", "python3", "sudo", "ufw", "unattended-upgrades"),
     *("docker.io", "docker-cli", "docker-compose", "docker-compose-v2"),
+    *("apt-show-versions", "debsums", "libpam-tmpdir", "needrestart"),
+    *("systemd-timesyncd", "chrony", "ntpsec", "openntpd"),
     *("docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin"),
 )
 """The packages whose versions `Facts.packages` tells."""
@@ -90,7 +92,9 @@ class Unit:
 class Facts:
     """A host at one moment. Sizes are in bytes. Whatever the host does not have is None or missing from its mapping.
 
-    `published_ports` is "ok", or why ports that Docker publishes may be open.
+    `published_ports` is "ok", or why ports that Docker publishes may be open; `login_defs` are the lines of
+    /etc/login.defs, `stock_banners` the files that greet a login as the distribution wrote them; `rsa_host_key_bits` is
+    0 without such a key.
     """
 
     os_id: str
@@ -110,6 +114,8 @@ class Facts:
     data_free: int
     root_filesystem: str
     swarm: bool
+    ipv6: bool
+    rsa_host_key_bits: int
     client_address: str | None
     packages: Mapping[str, str]
     broken_packages: tuple[str, ...]
@@ -123,6 +129,8 @@ class Facts:
     sshd_port: int
     sshd_ports: tuple[int, ...]
     sshd: Mapping[str, str]
+    login_defs: Mapping[str, str]
+    stock_banners: tuple[str, ...]
     deploy_user: Account | None
     login: Account | None
     directories: Mapping[str, Entry]
@@ -187,6 +195,8 @@ def parse(output: bytes) -> Facts:
         data_free=int(host.get("data_free_kib", host.get("root_free_kib", "0"))) * 1024,
         root_filesystem=host.get("root_filesystem", ""),
         swarm=host.get("swarm") == "yes",
+        ipv6=host.get("ipv6") == "yes",
+        rsa_host_key_bits=int(host.get("rsa_host_key_bits") or 0),
         client_address=connection[0] if connection else None,
         packages=packages,
         broken_packages=broken,
@@ -200,6 +210,8 @@ def parse(output: bytes) -> Facts:
         sshd_port=ports[0],
         sshd_ports=ports,
         sshd=dict(line.split(" ", 1) for line in sections["sshd"] if not line.startswith(("port ", "socket "))),
+        login_defs=_pairs(sections.get("login-defs", [])),
+        stock_banners=tuple(sections.get("stock-banners", [])),
         deploy_user=_account(sections["deploy"]),
         login=_account(sections["login"]),
         directories={path: entry for path, entry in entries.items() if entry.kind == "directory"},

@@ -32,6 +32,8 @@ host() {
     grep -q '^[^#]*[[:space:]]swap[[:space:]]' /etc/fstab 2>/dev/null && echo fstab_swap=yes
     [ -s /var/lib/docker/swarm/docker-state.json ] && echo swarm=yes
     # sudo empties the environment; the shell that sshd started still has the address and port this connection came in by.
+    if grep -q . /proc/net/if_inet6 2>/dev/null; then echo ipv6=yes; fi
+    printf 'rsa_host_key_bits=%s\n' "$(ssh-keygen -lf /etc/ssh/ssh_host_rsa_key.pub 2>/dev/null | cut -d' ' -f1)"
     pid=$$
     for _ in 1 2 3 4 5 6 7 8; do
         connection=$(tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^SSH_CONNECTION=//p')
@@ -66,7 +68,9 @@ except FileNotFoundError:
     raise SystemExit
 try:
     settings = json.loads(text) if text.strip() else {}
-    named = {key: value for key, value in settings.items() if key in ("log-driver", "log-opts", "live-restore")}
+    keys = ("log-driver", "log-opts", "live-restore", "no-new-privileges", "icc", "default-address-pools",
+            "default-network-opts", "ip6tables", "experimental", "firewall-backend")
+    named = {key: value for key, value in settings.items() if key in keys}
     print(json.dumps(named))
 except (ValueError, AttributeError):
     print("invalid")
@@ -98,15 +102,25 @@ firewall() {
     fi
 }
 
+SSHD_KEYS='port|authorizedkeysfile|allowusers|allowgroups|denyusers|denygroups|permitrootlogin|passwordauthentication'
+SSHD_KEYS="$SSHD_KEYS|kbdinteractiveauthentication|kexalgorithms"
+
 sshd_settings() {
     section sshd
     effective=$(sshd -T 2>/dev/null)
     if [ -n "$effective" ]; then
-        printf '%s\n' "$effective" | grep -E '^(port|authorizedkeysfile|allowusers|allowgroups|denyusers|denygroups) '
+        printf '%s\n' "$effective" | grep -E "^($SSHD_KEYS) "
     else # a socket-activated sshd has no /run/sshd between connections, and -T refuses to work without
         sed -n 's/^[[:space:]]*[Pp]ort[[:space:]=]*/port /p' /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf 2>/dev/null
     fi
     systemctl show ssh.socket -p ActiveState -p Listen 2>/dev/null | sed 's/^/socket /'
+}
+
+login_settings() {
+    section login-defs
+    sed -n 's/^[[:space:]]*\([A-Z_]*\)[[:space:]]\{1,\}\([^[:space:]]*\).*/\1=\2/p' /etc/login.defs 2>/dev/null
+    section stock-banners # those that still say what the distribution wrote there
+    grep -lsE '^(Debian GNU/Linux|Ubuntu) ' /etc/issue /etc/issue.net
 }
 
 account() { # $1: section, $2: user name
@@ -125,11 +139,14 @@ paths() {
     files="/usr/local/bin/$APP /etc/sudoers.d/$APP-deploy /etc/apt/apt.conf.d/52$APP-upgrades /etc/docker/daemon.json
         /etc/apt/keyrings/docker.asc /etc/apt/sources.list.d/docker.sources /swapfile
         /usr/local/sbin/published-ports /etc/published-ports/$APP /etc/systemd/system/published-ports.service
-        /etc/systemd/system/docker.service.d/60-published-ports.conf"
+        /etc/systemd/system/docker.service.d/60-published-ports.conf /etc/ssh/sshd_config.d/00-$APP.conf
+        /etc/sysctl.d/60-$APP.conf /etc/sysctl.d/60-$APP-hardening.conf /etc/modprobe.d/60-$APP.conf
+        /etc/security/limits.d/60-$APP.conf /etc/systemd/journald.conf.d/60-$APP.conf /etc/crontab"
     section paths
     # shellcheck disable=SC2086
     stat -c '%F|%a|%U|%G|%n' "$root" "$root/releases" "$root/live" "$root/shared" "$root/shared/tls" \
-        "$root/shared/backups" "$root/shared/state" $files 2>/dev/null
+        "$root/shared/backups" "$root/shared/state" /etc/cron.d /etc/cron.daily /etc/cron.hourly /etc/cron.weekly \
+        /etc/cron.monthly /etc/sudoers.d $files 2>/dev/null
     section sha256
     for file in $files; do
         [ "$file" != /swapfile ] && [ -f "$file" ] && sha256sum "$file"
@@ -141,7 +158,7 @@ paths() {
 units() {
     section units
     systemctl show -p Id -p LoadState -p ActiveState -p UnitFileState \
-        docker.service certbot.timer apt-daily.timer apt-daily-upgrade.timer ufw.service published-ports.service "$APP.service" 2>/dev/null
+        docker.service certbot.timer apt-daily.timer apt-daily-upgrade.timer ufw.service published-ports.service systemd-timesyncd.service chrony.service ntpsec.service openntpd.service "$APP.service" 2>/dev/null
 }
 
 status() { # by far the slowest part, and the only one that may fail on its own
@@ -156,6 +173,7 @@ facts() {
     docker_engine
     firewall
     sshd_settings
+    login_settings
     account deploy "$DEPLOY_USER"
     account login "$login"
     paths

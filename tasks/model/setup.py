@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tasks.model.facts import Entry, Facts
-from tasks.model.provision import account, docker, firewall, layout, packages, preflight, swap, system
+from tasks.model.provision import account, docker, firewall, hardening, layout, packages, preflight, sshd, swap, system
 from tasks.model.provision.step import Step, body
 
 __all__ = ["Step", "Wanted", "plan", "program_step", "remarks"]
@@ -24,6 +24,9 @@ class Wanted:
         http_port: HTTP_PORT.
         https_port: HTTPS_PORT.
         http3: HTTP3.
+        reboot_time: REBOOT_TIME, "HH:MM".
+        harden: whether --harden was given.
+        client_kex: the key exchanges that the SSH library of this workstation knows.
     """
 
     app: str
@@ -34,6 +37,9 @@ class Wanted:
     http_port: int = 80
     https_port: int = 443
     http3: bool = False
+    reboot_time: str | None = None
+    harden: bool = False
+    client_kex: tuple[str, ...] = ()
 
 
 def plan(facts: Facts, wanted: Wanted) -> list[Step]:
@@ -48,13 +54,25 @@ def plan(facts: Facts, wanted: Wanted) -> list[Step]:
         *program_step(facts, wanted.app, wanted.program),
         *docker.repository(facts, wanted.docker_source),
         *packages.steps(facts, wanted.docker_source),
-        *docker.settings(facts, wanted.app),
+        *docker.settings(facts, wanted.app, wanted.docker_source),
         *account.steps(facts, wanted.app, wanted.deploy_user, wanted.public_key),
         *layout.steps(facts, wanted.app),
         *firewall.steps(facts, wanted.app, wanted.http_port, wanted.https_port, wanted.http3),
         *swap.steps(facts),
-        *system.upgrades(facts, wanted.app),
+        *system.upgrades(facts, wanted.app, wanted.reboot_time),
+        *system.journal(facts, wanted.app),
+        *system.memory(facts, wanted.app),
+        *system.time_sync(facts),
         *system.units(facts),
+        *(_hardening(facts, wanted) if wanted.harden or sshd.is_hardened(facts, wanted.app) else ()),
+    ]
+
+
+def _hardening(facts: Facts, wanted: Wanted) -> list[Step]:
+    """What was once asked for stays: a later setup keeps it without being told."""
+    return [
+        *hardening.steps(facts, wanted.app),
+        *sshd.steps(facts, wanted.app, wanted.deploy_user, wanted.client_kex),
     ]
 
 

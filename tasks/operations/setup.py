@@ -27,7 +27,7 @@ _DIRECT = 1800.0  # seconds for a step without the host program: python3 over a 
 
 def setup(
     s: Session, *, yes: bool, dry_run: bool, wait: float = 0, only: Collection[str] = (),
-    revert_after: int = armed.SECONDS,
+    revert_after: int = armed.SECONDS, harden: bool = False,
 ) -> Report:  # fmt: skip
     """Observe, plan, ask unless `yes`, perform, and observe again: nothing may be left.
 
@@ -42,7 +42,7 @@ def setup(
         raise UsageError(f"--revert-after takes 5 to 3600 seconds, not {revert_after}")
     settings = load(s.settings_file)
     bytes_of_program = program.build(settings.app_name)
-    wanted = _wanted(settings, program.digest(bytes_of_program))
+    wanted = _wanted(settings, program.digest(bytes_of_program), harden)
     facts, _ = busy.until_free(
         s, settings, observe(s, settings), wait=wait, again=hint.fab(s, "setup"),
         ours=lambda what: what == "setup", forgiving=True,  # what it left undone is in our plan
@@ -67,7 +67,13 @@ def setup(
     return Report(document, f"done: {s.name} is ready for fab deploy ({_count(steps)})")
 
 
-def _wanted(settings: Settings, digest: str) -> Wanted:
+def _key_exchanges() -> tuple[str, ...]:
+    import paramiko
+
+    return tuple(paramiko.Transport._preferred_kex)  # type: ignore[attr-defined]
+
+
+def _wanted(settings: Settings, digest: str, harden: bool) -> Wanted:
     return Wanted(
         app=settings.app_name,
         deploy_user=settings.deploy_user,
@@ -77,6 +83,9 @@ def _wanted(settings: Settings, digest: str) -> Wanted:
         http_port=settings.http_port,
         https_port=settings.https_port,
         http3=settings.http3,
+        reboot_time=settings.reboot_time,
+        harden=harden,
+        client_kex=_key_exchanges(),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ KEYRING = "/etc/apt/keyrings/docker.asc"
 SOURCES = "/etc/apt/sources.list.d/docker.sources"
 
 _ROTATION = {"max-size": "10m", "max-file": "5"}
+_POOLS = [{"base": "10.201.0.0/16", "size": 24}]
+_IP6TABLES_BY_DEFAULT = 27
 _OWN = ("containerd.io", "docker-ce", "docker-ce-cli", "docker-compose-plugin")
 _DISTRIBUTION = {
     "debian-12": ("docker.io",),
@@ -87,19 +90,30 @@ def repository(facts: Facts, source: str) -> Iterator[Step]:
         yield Step("docker-repository", why, body("file.sh", "docker-repository.sh", variables=variables))
 
 
-def settings(facts: Facts, app: str) -> Iterator[Step]:
-    """Log rotation, and containers that survive a restart of the engine; whatever the user has set stays."""
-    missing = missing_settings(facts)
+def settings(facts: Facts, app: str, source: str) -> Iterator[Step]:
+    """Log rotation, ports that are not public unawares, containers that survive a restart of the engine."""
+    missing = missing_settings(facts, source)
     if missing:
         variables = {"APP": app, "MISSING": json.dumps(missing), "MERGE": _python("daemon_settings.py")}
         why = f"/etc/docker/daemon.json does not set {', '.join(sorted(missing))}"
         yield Step("docker-settings", why, body("docker-settings.sh", variables=variables))
 
 
-def missing_settings(facts: Facts) -> dict[str, Any]:
-    """What to add to daemon.json."""
+def missing_settings(facts: Facts, source: str = "distribution") -> dict[str, Any]:
+    """What to add to daemon.json; whatever is said there already stays."""
     current = facts.daemon or {}
     missing: dict[str, Any] = {}
+    fresh = facts.docker is None
+    if fresh and "default-address-pools" not in current:  # a running engine keeps its networks, docker0 above all
+        missing["default-address-pools"] = _POOLS
+    if fresh and "icc" not in current:  # containers of the user's on docker0 may talk to each other
+        missing["icc"] = False
+    if "no-new-privileges" not in current:
+        missing["no-new-privileges"] = True
+    if "default-network-opts" not in current:  # what is published without an address is for the host alone
+        missing["default-network-opts"] = {"bridge": {"com.docker.network.bridge.host_binding_ipv4": "127.0.0.1"}}
+    if facts.ipv6 and _needs_ip6tables(facts, source):
+        missing |= {key: True for key in ("ip6tables", "experimental") if key not in current}
     if "live-restore" not in current and not facts.swarm:  # the engine refuses to start with both
         missing["live-restore"] = True
     if "log-driver" not in current and "log-opts" not in current:
@@ -107,6 +121,17 @@ def missing_settings(facts: Facts) -> dict[str, Any]:
     elif current.get("log-driver", "json-file") == "json-file" and "max-size" not in current.get("log-opts", {}):
         missing["log-opts"] = _ROTATION  # json-file is the one driver that by itself never stops growing
     return missing
+
+
+def _needs_ip6tables(facts: Facts, source: str) -> bool:
+    """Whether Docker keeps away from ip6tables unless told otherwise, as all did before 27.
+
+    Then its proxy answers for IPv6, and every visitor seems to come from the bridge.
+    """
+    if facts.docker is None or facts.docker.version is None:
+        return source == "distribution" and facts.os_id == "debian"
+    major = re.match(r"(?:\d+:)?(\d+)", facts.docker.version)
+    return major is not None and int(major[1]) < _IP6TABLES_BY_DEFAULT
 
 
 def _python(name: str) -> str:

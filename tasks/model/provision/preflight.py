@@ -33,6 +33,11 @@ def check(facts: Facts, app: str) -> None:
         raise Refused(f"only {gib(free)} free on the disk, {gib(DISK_NEEDED)} needed", hint="free some, or enlarge it")
     if (facts.daemon or {}).get("invalid"):
         raise Refused("/etc/docker/daemon.json is not valid JSON", hint="correct it: sudoedit /etc/docker/daemon.json")
+    if (facts.daemon or {}).get("firewall-backend") == "nftables":
+        raise Refused(
+            "Docker writes nftables rules here, which pass by UFW and DOCKER-USER: published ports would be open",
+            hint='take "firewall-backend" out of /etc/docker/daemon.json and restart Docker',
+        )
     if facts.program_head is not None and not is_ours(facts, app):
         raise Refused(
             f"/usr/local/bin/{app} is somebody else's program", hint="move it away, or choose another APP_NAME"

@@ -1,0 +1,15 @@
+install -d -m 0755 /run/sshd
+if [ -f "$DROPIN" ]; then
+    cp -p "$DROPIN" "$ARMED/sshd.part"
+    mv "$ARMED/sshd.part" "$ARMED/sshd"
+else
+    : >"$ARMED/sshd.absent"
+fi
+put "$DROPIN" 0644 "$CONTENT"
+sshd -t
+if ! sshd -T 2>/dev/null | grep -qx 'permitrootlogin no'; then
+    echo "sshd does not take ${DROPIN}: does /etc/ssh/sshd_config still include sshd_config.d, before everything else?" >&2
+    exit 1
+fi
+# a reload, not a restart: connections that are open stay open
+systemctl try-reload-or-restart ssh.service
