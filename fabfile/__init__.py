@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from invoke.collection import Collection
 
-from tasks import audit, deploy, firewall, health, images, lab, maintenance, secrets, setup, trust
+from tasks import audit, deploy, firewall, health, images, lab, maintenance, secrets, setup, ssl, trust
 from tasks.core.executor import install
 
 install()
@@ -22,6 +22,7 @@ ns.add_collection(Collection.from_module(firewall, name="firewall"))
 ns.add_collection(Collection.from_module(images, name="images"))
 ns.add_collection(Collection.from_module(maintenance, name="maintenance"))
 ns.add_collection(Collection.from_module(secrets, name="secrets"))
+ns.add_collection(Collection.from_module(ssl, name="ssl"))
 ns.add_collection(Collection.from_module(lab, name="lab"))
 # tasks never read the terminal or a pipe by accident
 ns.configure({"run": {"in_stream": False}})

@@ -22,6 +22,7 @@ from host import (
     stopping,
     switch,
     systemd,
+    tls,
     trial,
 )
 from host.certificate import EDGE
@@ -125,6 +126,9 @@ def _forward(config: Config, release: Release, kind: str, journal: Journal, prog
     with journal.step("verify", f"verifying release {release.id}") as step:
         releases.verify(release)
         step.done(f"release {release.id} is complete ({len(manifest.files)} files)")
+    if manifest.settings.domains and manifest.settings.acme_server:
+        with journal.step("renewal", "looking at certbot's timer") as step:
+            tls.watch_timer(step)
     with journal.step("images", "looking for images") as step:
         images.ensure(config, release, step)
     with journal.step("check", "checking changed configuration") as step:
@@ -206,12 +210,13 @@ def _certificate(config: Config, release: Release, journal: Journal) -> Failure 
             try:
                 certificate.obtain(config, release.manifest, step)
                 certificate.reload_edge(config, release.manifest)
+                certificate.confirm_served(config, release.manifest)
             except Failure as failure:
                 if isinstance(failure, Terminated):
                     raise
                 refusal = failure
                 step.state, step.message = "failed", failure.cause
-        elif certificate.lineage(config).is_dir() and certificate.install(
+        elif certificate.lineage(config).is_dir() and certificate.exchange(
             config, release.manifest, certificate.lineage(config)
         ):
             step.done(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import calendar
 import fcntl
+import hashlib
 import os
 import re
+import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +24,7 @@ from host.process import run
 
 EDGE = "nginx"  # the service that reads the certificate
 RELEASE_VARIABLE = "HOST_RELEASE"  # tells the deploy hook which release is being applied
-_ROOT_ONLY = (0, 0)
+_SERVED = 15.0  # seconds until the workers of a reloaded nginx answer
 
 
 def installed(config: Config) -> bool:
@@ -81,6 +84,9 @@ def needed(config: Config, manifest: Manifest, now: float) -> str:
     lacking = sorted(set(settings.domains) - set(found["names"]))
     if lacking:
         return f"it does not cover {', '.join(lacking)}"
+    surplus = sorted(set(found["names"]) - set(settings.domains))
+    if surplus:
+        return f"it still covers {', '.join(surplus)}"
     if found["not_after"] < now:
         return "it has expired"
     before = authority(config)
@@ -89,18 +95,18 @@ def needed(config: Config, manifest: Manifest, now: float) -> str:
     return ""
 
 
-def obtain(config: Config, manifest: Manifest, step: Step) -> None:
-    """Run certbot and install what it got. Raises Failure with the translated cause."""
+def obtain(config: Config, manifest: Manifest, step: Step, *, force: bool = False) -> None:
+    """Run certbot and install what it got; `force` also when it has a good one. Raises Failure with the cause."""
     settings = manifest.settings
     before = authority(config)
     done = run(
-        acme.argv(config, settings, force=before is not None and before != settings.acme_server),
+        acme.argv(config, settings, force=force or (before is not None and before != settings.acme_server)),
         deadline=acme.DEADLINE, check=False, env={RELEASE_VARIABLE: manifest.release},
     )  # fmt: skip
     if done.status != 0:
         raise acme.explain(done.text + done.stderr, settings.domains)
     # certbot before 5.3 does not run directory hooks at first issuance, and no hook when it kept the certificate.
-    install(config, manifest, lineage(config))
+    exchange(config, manifest, lineage(config))
     found = facts(config.tls / "fullchain.pem") or {}
     step.done(f"certificate for {', '.join(found.get('names', []))} installed", certificate=found)
 
@@ -131,6 +137,41 @@ def install(config: Config, manifest: Manifest, source: Path) -> bool:
     except OSError as error:
         raise from_os_error(error, "installing the certificate") from error
     return changed
+
+
+def exchange(config: Config, manifest: Manifest, source: Path) -> bool:
+    """As `install`, and the old pair comes back when nginx does not accept the new one: what is served goes on."""
+    old = {name: _bytes(config.tls / name) for name in ("privkey.pem", "fullchain.pem")}
+    modes = {name: (config.tls / name).stat() for name, data in old.items() if data is not None}
+    changed = install(config, manifest, source)
+    if not changed:
+        return False
+    try:
+        _accepted(config, manifest)
+    except Failure:
+        for name, data in old.items():
+            if data is not None:
+                durable.write(
+                    config.tls / name, data, modes[name].st_mode & 0o777, (modes[name].st_uid, modes[name].st_gid)
+                )
+        raise
+    return True
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def is_pair(folder: Path) -> bool:
+    """Do the certificate and the key in `folder` belong together?"""
+    try:
+        _check_pair(folder)
+    except Failure:
+        return False
+    return True
 
 
 def _check_pair(source: Path) -> None:
@@ -164,9 +205,87 @@ def deploy_hook(config: Config, environment: dict[str, str]) -> str:
     release = releases.load(config, environment.get(RELEASE_VARIABLE) or "current")
     with _alone(config):
         config.prepare()
-        changed = install(config, release.manifest, source)
+        changed = exchange(config, release.manifest, source)
         reloaded = reload_edge(config, release.manifest)
+        confirm_served(config, release.manifest)
     return f"certificate {'installed' if changed else 'was installed already'}, {reloaded}"
+
+
+def put_to_use(config: Config, manifest: Manifest, step: Step, *, reload: bool = False) -> None:
+    """Have nginx serve what certbot has; with `reload` it is told to read its files also when it serves that already.
+
+    Raises Failure when it does not.
+    """
+    with _alone(config):
+        changed = exchange(config, manifest, lineage(config))
+        if not changed and not reload and serves(config, manifest) is not False:
+            step.skip("it is what nginx serves")
+            return
+        told = reload_edge(config, manifest)
+        confirm_served(config, manifest)
+    step.done(f"{'installed, ' if changed else ''}{told}, and served")
+
+
+def served(config: Config, name: str) -> dict[str, Any] | None:
+    """{"sha256", "der" (bytes)} of the certificate nginx serves for `name`; None when nobody answers."""
+    nginx = health.of_service(compose.containers(config), EDGE)
+    address = next(iter(nginx.addresses.values()), "") if nginx and nginx.state == "running" else ""
+    if not address:
+        return None
+    context = ssl.create_default_context()  # which one it is, is the question, not whether it is trusted
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((address, 443), 5) as plain,
+            context.wrap_socket(plain, server_hostname=name) as tls,
+        ):
+            der = tls.getpeercert(binary_form=True) or b""
+    except OSError:
+        return None
+    return {"sha256": hashlib.sha256(der).hexdigest(), "der": der}
+
+
+def serves(config: Config, manifest: Manifest) -> bool | None:
+    """Does nginx serve the installed certificate? None when it does not run, or TLS is not set up yet."""
+    domains = manifest.settings.domains
+    now = served(config, domains[0]) if domains and installed(config) else None
+    if now is None:
+        return None
+    first = re.search(
+        r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", _text(config.tls / "fullchain.pem"), re.S
+    )
+    return bool(first and ssl.PEM_cert_to_DER_cert(first[0]) == now["der"])
+
+
+def _text(path: Path) -> str:
+    return (_bytes(path) or b"").decode("ascii", "replace")
+
+
+def confirm_served(config: Config, manifest: Manifest) -> None:
+    """Return when nginx serves the installed certificate. Raises Failure when it goes on with another one."""
+    ends = time.monotonic() + _SERVED
+    while serves(config, manifest) is False:
+        if time.monotonic() > ends:
+            raise Failure(
+                "nginx was told to reload and goes on serving the old certificate",
+                hint="read its log: docker logs nginx",
+            )
+        time.sleep(0.2)
+
+
+def _accepted(config: Config, manifest: Manifest) -> None:
+    """Raise Failure unless the running nginx accepts the files as they are now."""
+    edge = _edge(manifest)
+    container = health.of_service(compose.containers(config), EDGE)
+    if edge is None or container is None or container.state != "running" or not edge.check:
+        return
+    done = run(["docker", "exec", container.id, *edge.check], deadline=60, check=False)
+    if done.status != 0:
+        raise Failure(
+            f"nginx does not accept the new certificate, the old one is back: {done.last_line}",
+            hint=f"docker logs {container.name}",
+            data={"log": done.stderr.splitlines()[-20:]},
+        )
 
 
 def reload_edge(config: Config, manifest: Manifest) -> str:

@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("--after", default="", help='only when this release serves now ("none": when none does)')
     inside[0].add_argument("release")
     inside[1].add_argument("job", type=Path)
+    inside.append(_certificate_parsers(command))
     for each in inside:
         each.add_argument("--by", default="")
         each.add_argument("--from", default="", dest="origin")
@@ -81,6 +82,20 @@ def _parser() -> argparse.ArgumentParser:
     ended.add_argument("events", type=Path)
     command("install-certificate", "what certbot calls after issuing", hidden=True)
     return parser
+
+
+def _certificate_parsers(command: Callable[..., argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """Make the parsers of `certificate` and of its unit; returns the latter."""
+    kept = command("certificate", "what is stored, served and to come; or get it; or renew it")
+    unit = command("run-certificate", "be the unit", hidden=True)
+    for each in (kept, unit):
+        each.add_argument("action", choices=("status", "issue", "renew"))
+        each.add_argument("--force", action="store_true", help="also when there is a good one")
+        each.add_argument("--dry-run", action="store_true", help="renew: only try")
+        each.add_argument("--skip-check", action="store_true", help="issue: do not look first whether names lead here")
+    kept.add_argument("--by", default=_who(), help="who asks for it")
+    kept.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="wait that long for another command")
+    return unit
 
 
 def _who() -> str:
@@ -195,6 +210,30 @@ def _run_converge(config: Config, args: argparse.Namespace) -> int:
     )
 
 
+def _certificate(config: Config, args: argparse.Namespace) -> int:
+    if args.action == "status":
+        from host import tls
+
+        return _answer(tls.status(config))
+    flags = [f"--{name.replace('_', '-')}" for name in ("force", "dry_run", "skip_check") if getattr(args, name)]
+    unit = f"{config.app}-certificate-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    words = ["run-certificate", args.action, *flags, *_asked(args)]
+    return background.launch(config, "certificate", unit, words, args.wait)
+
+
+def _run_certificate(config: Config, args: argparse.Namespace) -> int:
+    from host import tls
+
+    def body(journal: Journal) -> dict[str, object]:
+        if args.action == "issue":
+            return tls.issue(config, journal, check=not args.skip_check, force=args.force)
+        return tls.renew(config, journal, force=args.force, dry_run=args.dry_run)
+
+    what = f"certificate {args.action}" + (" (dry run)" if args.dry_run else "")
+    errand = Errand(args.by, what, _record(args, what, None), args.unit)
+    return background.work(config, errand, args.events, background.UNIT_WAIT, body)
+
+
 def _exposure(_config: Config, _args: argparse.Namespace) -> int:
     from host import exposure
 
@@ -261,6 +300,8 @@ _COMMANDS: dict[str, Callable[[Config, argparse.Namespace], int]] = {
     "missing-layers": _missing_layers,
     "load": _load,
     "exposure": _exposure,
+    "certificate": _certificate,
+    "run-certificate": _run_certificate,
     "confirm": _armed,
     "revert": _armed,
     "maintenance": _maintenance,

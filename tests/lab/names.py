@@ -18,6 +18,8 @@ PEBBLE = "lab-pebble"
 PEBBLE_ADDRESS = "172.31.213.3"
 SITE_DOMAIN = "maicivy.lab.test"
 GRAFANA_DOMAIN = "analytics.maicivy.lab.test"
+# What host 1 is called: it has to find itself under these, as a server does in public DNS.
+SITE_NAMES = (SITE_DOMAIN, GRAFANA_DOMAIN, f"www.{SITE_DOMAIN}")
 PRIVATE_REGISTRY = f"{REGISTRY}:5001"
 REGISTRY_USER = "lab"
 

@@ -21,6 +21,7 @@ from .names import (
     REGISTRY,
     REGISTRY_ADDRESS,
     ROOT,
+    SITE_NAMES,
     SUBNET,
     SUBNET6,
     address,
@@ -157,13 +158,24 @@ def _host(number: int, there: dict[str, Any] | None, flags: capability.HostFlags
             "--hostname", name.removeprefix("lab-"), "--stop-timeout", "60", "-v", f"{volume}:/var/lib/docker",
             "--tmpfs", "/run:exec,mode=755", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec,mode=1777",
         )  # fmt: skip
-        _run(name, address(number), ("--ip6", address6(number), *own, *flags.flags), "lab/vps", flags.command)
+        aliases = [word for site in SITE_NAMES if number == 1 for word in ("--network-alias", site)]
+        _run(name, address(number), ("--ip6", address6(number), *aliases, *own, *flags.flags), "lab/vps", flags.command)
         say(f"made {name} ({address(number)})")
         return True
     if there["State"]["Paused"]:
         docker("unpause", name)
     if NETWORK not in there["NetworkSettings"]["Networks"]:
-        docker("network", "connect", "--ip", address(number), "--ip6", address6(number), NETWORK, name)
+        docker(
+            "network",
+            "connect",
+            "--ip",
+            address(number),
+            "--ip6",
+            address6(number),
+            *(word for site in SITE_NAMES if number == 1 for word in ("--alias", site)),
+            NETWORK,
+            name,
+        )
         say(f"plugged {name} in again")
     if not there["State"]["Running"]:
         docker("start", name)

@@ -54,7 +54,7 @@ def make(value, name, spec, number=1):
         "Id": f"{zlib.crc32(f'{name} {started}'.encode()):064x}"[:64],
         "Name": f"/app-{name}-{number}",
         "Image": f"sha256:{zlib.crc32(spec['image'].encode()):064x}",
-        "NetworkSettings": {"Networks": {"app_edge": {"IPAddress": f"10.0.0.{value['clock']}"}}},
+        "NetworkSettings": {"Networks": {"app_edge": {"IPAddress": f"127.9.0.{value['clock']}"}}},
         "spec": spec,
         "RestartCount": 5 if mood == "loops" else 0,
         "Config": {
@@ -224,8 +224,12 @@ def docker(value, argv):
 
 def systemctl(value, argv):
     if argv[0] == "show":
+        timer = value.get("timer") or {"LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "active"}
         blocks = []
         for name in argv[argv.index("--") + 1 :]:
+            if name == "certbot.timer" and name not in value["enabled"]:
+                blocks.append("\n".join(f"{key}={text}" for key, text in {"Id": name, **timer}.items()))
+                continue
             unit = HOME / "units" / name
             active = "active" if unit.exists() or name in value["active"] else "inactive"
             known = "loaded" if unit.exists() or (HOME / "systemd" / name).exists() else "not-found"

@@ -238,7 +238,7 @@ def of(
 
 def test_nginx_is_asked_for_what_each_switched_service_wants_to_be_asked(world: World) -> None:
     made = of(world, domains=("shop.test", "www.shop.test"))
-    assert (made._address, made._name, made._paths) == ("10.0.0.1", "shop.test", ["/", "/health"])
+    assert (made._address, made._name, made._paths) == ("127.9.0.1", "shop.test", ["/", "/health"])
 
 
 @pytest.mark.parametrize("without", [{"certificate": False}, {"running": False}, {"domains": ()}])

@@ -55,7 +55,7 @@ def test_nginx_is_told_the_address_first_and_is_left_with_the_name(world: World,
     world.forget_calls()
     world.applied(world.spec(2, **parts(image="backend:2")))
     assert len(world.calls("-s reload")) == 2
-    assert "10.0.0." not in world.get()["loaded"]
+    assert "127.9.0." not in world.get()["loaded"]
     assert "server app-backend-2:8080 resolve" in world.get()["loaded"]
 
 
