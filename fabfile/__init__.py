@@ -9,14 +9,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from invoke.collection import Collection
 
-from tasks import audit, deploy, firewall, health, images, lab, maintenance, secrets, setup, ssl, trust
+from tasks import audit, deploy, doctor, firewall, health, images, lab, maintenance, secrets, setup, ssl, trust
 from tasks.core.executor import install
 
 install()
 
 ns = Collection(
     *(setup.setup, deploy.plan, deploy.deploy, deploy.rollback, deploy.releases),
-    *(health.health, audit.audit, trust.trust),
+    *(health.health, doctor.doctor, audit.audit, trust.trust),
 )
 ns.add_collection(Collection.from_module(firewall, name="firewall"))
 ns.add_collection(Collection.from_module(images, name="images"))

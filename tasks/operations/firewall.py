@@ -14,6 +14,8 @@ from tasks.operations import hint, hostprogram, setup
 
 if TYPE_CHECKING:
     from tasks.core.session import Session
+    from tasks.core.settings import Settings
+    from tasks.model.facts import Facts
 
 STEPS = ("firewall", "published-ports")
 
@@ -24,24 +26,34 @@ def status(s: Session) -> Report:
     facts = observe(s, chosen)
     if facts.status is None:
         raise Refused("this host is not set up yet", host=s.name, hint=hint.fab(s, "setup"))
+    ports, found = _look(s, chosen, facts)
+    data = {"ok": not found, "faults": found, "ports": [port.to_json() for port in ports]}
+    text = model.table(ports, colour=coloured(s.out.console.stdout))
+    ending = "what is open from outside is meant to be"
+    if found:
+        ending = f"not as it should be: {'; '.join(found)}; next: {hint.fab(s, 'firewall.apply')}"
+    return Report(data, f"{text}\n{s.name}: {ending}", status=ExitStatus.UNHEALTHY if found else ExitStatus.OK)
+
+
+def faults(s: Session, chosen: Settings, facts: Facts) -> list[str]:
+    """What is wrong with the firewall, one line each. Raises as `hostprogram.ask`."""
+    return _look(s, chosen, facts)[1]
+
+
+def _look(s: Session, chosen: Settings, facts: Facts) -> tuple[list[model.Port], list[str]]:
     exposure = hostprogram.ask(s, chosen.app_name, "exposure")
     wanted = [("tcp", port) for port in (*facts.sshd_ports, chosen.http_port, chosen.https_port)]
     wanted += [("udp", chosen.https_port)] if chosen.http3 else []
     ports = model.ports(exposure, facts.ufw, wanted)
     surprising = [port for port in ports if port.reach == "open" and not port.wanted]
-    faults = []
+    found = []
     if facts.ufw is None or not facts.ufw.active:
-        faults.append("UFW is not active")
+        found.append("UFW is not active")
     if exposure["rules"] != "ok":
-        faults.append(f"the rules for Docker's ports: {exposure['rules']}")
+        found.append(f"the rules for Docker's ports: {exposure['rules']}")
     if surprising:
-        faults.append("open: " + ", ".join(f"{port.port}/{port.protocol} ({port.who})" for port in surprising))
-    data = {"ok": not faults, "faults": faults, "ports": [port.to_json() for port in ports]}
-    text = model.table(ports, colour=coloured(s.out.console.stdout))
-    ending = "what is open from outside is meant to be"
-    if faults:
-        ending = f"not as it should be: {'; '.join(faults)}; next: {hint.fab(s, 'firewall.apply')}"
-    return Report(data, f"{text}\n{s.name}: {ending}", status=ExitStatus.UNHEALTHY if faults else ExitStatus.OK)
+        found.append("open: " + ", ".join(f"{port.port}/{port.protocol} ({port.who})" for port in surprising))
+    return ports, found
 
 
 def apply(s: Session, *, yes: bool, dry_run: bool, wait: float, revert_after: int) -> Report:

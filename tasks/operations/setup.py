@@ -42,12 +42,12 @@ def setup(
         raise UsageError(f"--revert-after takes 5 to 3600 seconds, not {revert_after}")
     settings = load(s.settings_file)
     bytes_of_program = program.build(settings.app_name)
-    wanted = _wanted(settings, program.digest(bytes_of_program), harden)
+    goal = wanted(settings, program.digest(bytes_of_program), harden=harden)
     facts, _ = busy.until_free(
         s, settings, observe(s, settings), wait=wait, again=hint.fab(s, "setup"),
         ours=lambda what: what == "setup", forgiving=True,  # what it left undone is in our plan
     )  # fmt: skip
-    steps, notes = [step for step in plan(facts, wanted) if not only or step.name in only], remarks(facts, wanted)
+    steps, notes = [step for step in plan(facts, goal) if not only or step.name in only], remarks(facts, goal)
     _show(s, facts, steps, notes)
     document = {
         "host": s.name,
@@ -63,7 +63,7 @@ def setup(
     if not yes and not s.out.confirm(f"Do {'this' if len(steps) == 1 else f'these {len(steps)} steps'} on {s.name}?"):
         raise Refused("not confirmed, nothing was changed", hint="repeat with --yes to do it unasked")
     _perform(s, settings.app_name, steps, bytes_of_program, wait=wait, revert_after=revert_after)
-    _verify(s, settings, wanted, only)
+    _verify(s, settings, goal, only)
     return Report(document, f"done: {s.name} is ready for fab deploy ({_count(steps)})")
 
 
@@ -73,7 +73,8 @@ def _key_exchanges() -> tuple[str, ...]:
     return tuple(paramiko.Transport._preferred_kex)  # type: ignore[attr-defined]
 
 
-def _wanted(settings: Settings, digest: str, harden: bool) -> Wanted:
+def wanted(settings: Settings, digest: str, *, harden: bool = False) -> Wanted:
+    """What the settings want of a host; `digest` is the sha256 of the host program that belongs to this checkout."""
     return Wanted(
         app=settings.app_name,
         deploy_user=settings.deploy_user,
@@ -147,8 +148,8 @@ def _perform(
     flush()
 
 
-def _verify(s: Session, settings: Settings, wanted: Wanted, only: Collection[str]) -> None:
-    left = [step for step in plan(observe(s, settings), wanted) if not only or step.name in only]
+def _verify(s: Session, settings: Settings, goal: Wanted, only: Collection[str]) -> None:
+    left = [step for step in plan(observe(s, settings), goal) if not only or step.name in only]
     if left:
         what = "; ".join(f"{step.name} ({step.why})" for step in left)
         raise HostFailed(

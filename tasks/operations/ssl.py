@@ -22,17 +22,20 @@ if TYPE_CHECKING:
 def status(s: Session) -> Report:
     """Ask the host what it has, look at what it serves, and judge. UNHEALTHY when something is wrong."""
     chosen = settings.load(s.settings_file)
-    stored = hostprogram.ask(s, chosen.app_name, "certificate", "status")
-    served = {name: _served(s, chosen, name) for name in chosen.domains}
-    trusted = _trust(s, chosen)
-    findings = model.judge(stored, served, trusted, wanted=chosen.domains, now=time.time())
-    first = served[chosen.site_domain]
-    facts = model.facts(stored, first, now=time.time())
+    facts, findings = look(s, chosen)
     failed = [finding for finding in findings if finding.grade == "error"]
     data = {"ok": not failed, "facts": facts, "findings": [finding.to_json() for finding in findings]}
     text = model.describe(facts, findings, colour=coloured(s.out.console.stdout))
     ending = "; ".join(finding.what for finding in failed) or "the certificate is well"
     return Report(data, f"{text}\n{s.name}: {ending}", status=ExitStatus.UNHEALTHY if failed else ExitStatus.OK)
+
+
+def look(s: Session, chosen: Settings) -> tuple[dict[str, Any], list[model.Finding]]:
+    """What there is to know about the certificate, and what is wrong with it. Raises as `hostprogram.ask`."""
+    stored = hostprogram.ask(s, chosen.app_name, "certificate", "status")
+    served = {name: _served(s, chosen, name) for name in chosen.domains}
+    findings = model.judge(stored, served, _trust(s, chosen), wanted=chosen.domains, now=time.time())
+    return model.facts(stored, served[chosen.site_domain], now=time.time()), findings
 
 
 def _address(s: Session, chosen: Settings) -> str:
@@ -65,10 +68,14 @@ def _act(s: Session, action: str, flags: dict[str, bool], wait: float) -> Report
     words: list[Any] = ["certificate", action, *(f"--{name}" for name, given in flags.items() if given)]
     words += ["--by", project.operator(), "--wait", f"{wait:g}"]
     done = events.follow(s, hostprogram.command(chosen.app_name, *words), again=hint.fab(s, f"ssl.{action}"))
-    return Report(done, f"{s.name}: {done.get('message') or _told(action, done)}")
+    return Report(
+        done, f"{s.name}: {_told(action, changed=bool(done.get('changed')), rehearsal=flags.get('dry-run', False))}"
+    )
 
 
-def _told(action: str, done: dict[str, Any]) -> str:
+def _told(action: str, *, changed: bool, rehearsal: bool) -> str:
+    if rehearsal:
+        return "a renewal would succeed, and its hook works"
     if action == "issue":
-        return "the new certificate is served" if done.get("changed") else "nothing to do: it covers every name"
-    return "the renewed certificate is served" if done.get("changed") else "nothing was changed"
+        return "the new certificate is served" if changed else "nothing to do: the certificate covers every name"
+    return "the renewed certificate is served" if changed else "nothing to do: it is not due yet"
