@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from tasks.core.errors import AuthenticationFailed, ConnectionLost, HostFailed, 
 from tasks.core.output import Console, Output
 from tasks.core.session import Result
 from tasks.model import program
+from tasks.operations import armed, hostprogram
 from tasks.setup import setup
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "facts"
@@ -70,10 +72,25 @@ def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         http_port=80,
         https_port=443,
         http3=False,
+        reboot_time=None,
         secrets=[],
     )
     monkeypatch.setattr(settings_module, "load", lambda path: values)
     return tmp_path / ".env"
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Who asked the host what over a new connection. Every one comes about."""
+    questions: list[tuple[str, str]] = []
+
+    @contextmanager
+    def anew(s: Any, login: str) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(user=login or s.user)
+
+    monkeypatch.setattr(armed, "_anew", anew)
+    monkeypatch.setattr(hostprogram, "ask", lambda s, app, word: questions.append((s.user, word)))
+    return questions
 
 
 def test_a_ready_host_is_asked_once_and_left_alone(settings_file: Path) -> None:
@@ -84,21 +101,56 @@ def test_a_ready_host_is_asked_once_and_left_alone(settings_file: Path) -> None:
     assert host.done == []
 
 
-def test_a_bare_host_gets_python_then_the_program_then_everything_else_in_one_go(settings_file: Path) -> None:
+def test_a_bare_host_gets_python_and_the_program_first_and_what_could_shut_us_out_alone(
+    settings_file: Path, asked: list[tuple[str, str]]
+) -> None:
     host = Host(settings_file, answer("debian-13-bare-sudo"), answer("debian-13-done-sudo"))
     report = setup.body(host, yes=True)
     assert [label.split(" --by")[0] for label, _ in host.done] == [
         "the step python",
         "the step program",
         "/usr/local/bin/maicivy converge",
+        *["maicivy converge"] * 2,
+        "/usr/local/bin/maicivy converge",
     ]
     assert host.done[1][1] == program.build("maicivy")
-    job = json.loads(host.done[2][1])
-    assert job["kind"] == "setup"
-    assert [step["name"] for step in job["steps"]] == [
-        *("packages", "docker-settings", "deploy-user", "sudo", "directories", "firewall", "upgrades", "units")
+    jobs = [json.loads(stdin) for _, stdin in host.done[2:]]
+    assert [[step["name"] for step in job["steps"]] for job in jobs] == [
+        ["packages", "docker-settings", "deploy-user", "sudo", "directories"],
+        ["firewall"],
+        ["published-ports"],
+        ["upgrades", "journal", "memory", "units"],
     ]
+    assert asked == [("admin", "confirm")] * 2
     assert report.data["changed"] is True
+
+
+def test_hardening_closes_the_other_logins_last_and_only_when_the_deploy_user_gets_in(
+    settings_file: Path, asked: list[tuple[str, str]]
+) -> None:
+    host = Host(settings_file, answer("debian-13-done-sudo"), answer("debian-13-hardened-deploy"))
+    setup.body(host, yes=True, harden=True)
+    jobs = [json.loads(stdin) for _, stdin in host.done]
+    assert [[step["name"] for step in job["steps"]] for job in jobs] == [
+        ["hardening", "hardening-packages", "hardening-system"],
+        ["sshd"],
+    ]
+    assert jobs[1]["steps"][0]["undo"].startswith("set -eu\n")
+    assert asked == [("deploy", "status"), ("deploy", "confirm")]
+
+
+def test_hardening_leaves_sshd_alone_when_the_deploy_user_does_not_get_in(
+    settings_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host(settings_file, answer("debian-13-done-sudo"))
+
+    def refuse(*_: Any) -> None:
+        raise AuthenticationFailed("none of your keys is accepted", host="vps")
+
+    monkeypatch.setattr(hostprogram, "ask", refuse)
+    with pytest.raises(Refused, match="sshd was left out: deploy cannot log in"):
+        setup.body(host, yes=True, harden=True)
+    assert "sshd" not in [step["name"] for _, stdin in host.done for step in json.loads(stdin)["steps"]]
 
 
 def test_every_step_is_shown_with_its_reason_before_anything_is_done(settings_file: Path) -> None:
@@ -188,7 +240,8 @@ def test_with_wait_somebody_elses_command_is_waited_for(settings_file: Path) -> 
 
 
 def test_the_host_program_is_told_how_long_to_wait(settings_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    host = Host(settings_file, answer("debian-13-done-sudo", ("LOADED=yes\n", "")), answer("debian-13-done-sudo"))
+    another = answer("debian-13-done-sudo", ("  /etc/systemd/journald.conf.d/", "  /etc/systemd/elsewhere.conf.d/"))
+    host = Host(settings_file, another, answer("debian-13-done-sudo"))
     setup.body(host, yes=True, wait=90)
     ((label, _),) = host.done
     assert label.endswith(" --wait 90")
@@ -197,7 +250,9 @@ def test_the_host_program_is_told_how_long_to_wait(settings_file: Path, monkeypa
 def test_the_ports_of_the_settings_are_opened(settings_file: Path) -> None:
     settings_module.load(settings_file).https_port = 8443  # type: ignore[misc]
     report = setup.body(Host(settings_file, answer("debian-13-done-sudo")), dry_run=True)
-    assert report.data["steps"] == [{"name": "firewall", "why": "not yet: 8443 open"}]
+    whys = {step["name"]: step["why"] for step in report.data["steps"]}
+    assert whys.keys() == {"firewall", "published-ports"}
+    assert whys["firewall"] == "not yet: 8443 open"
 
 
 def test_a_login_without_sudo_is_told_to_come_as_root(settings_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
