@@ -177,6 +177,26 @@ def test_pages_are_compressed_once(strict: Project) -> None:
     assert answer.headers.get_all("content-encoding") == ["gzip"]
 
 
+@pytest.mark.parametrize(
+    ("sent", "compressed"),
+    [
+        ({}, True),
+        ({"Referer": f"https://{SITE}/page"}, True),
+        ({"Referer": "https://elsewhere.test/"}, False),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}, False),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, True),
+        ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}, True),
+    ],
+)
+def test_what_another_sites_page_asks_for_is_not_compressed(
+    strict: Project, sent: dict[str, str], compressed: bool
+) -> None:
+    answer = V6.ask("/", {"Accept-Encoding": "gzip"} | sent)
+    assert answer.status == 200
+    assert (answer.getheader("content-encoding") == "gzip") is compressed
+    assert answer.headers.get_all("x-frame-options") == ["DENY"]
+
+
 def test_grafana_shows_one_dashboard_and_no_way_in(strict: Project) -> None:
     grafana = Client(address(1), GRAFANA_DOMAIN)
     front = grafana.ask("/")

@@ -165,6 +165,7 @@ def test_limits_are_those_of_the_settings_and_spare_health_and_static_files(edge
         "^~ /api/": [["zone=api", "burst=7", "nodelay"]],
         "^~ /ws/": [["zone=pages", "burst=8", "nodelay"]],
         "/": [["zone=pages", "burst=8", "nodelay"]],
+        "@uncompressed": [["zone=pages", "burst=8", "nodelay"]],
     }
     assert of(server, "limit_conn") == [["connections", "99"]]
     [http] = [block for block in walk(blocks) if block["directive"] == "http"]
@@ -177,13 +178,16 @@ def test_whoever_is_shut_out_is_shut_out_everywhere_but_at_health(edge: Edge) ->
     assert closing == {"^~ /api/", "^~ /ws/", "^~ /_next/static/", "/"}
 
 
-def test_tls_is_what_mozilla_calls_intermediate(edge: Edge) -> None:
-    for server in servers(edge()):
+def test_tls_is_what_mozilla_calls_intermediate_for_every_server(edge: Edge) -> None:
+    blocks = edge()
+    [http] = [block for block in walk(blocks) if block["directive"] == "http"]
+    assert of(http, "ssl_protocols") == [["TLSv1.2", "TLSv1.3"]]
+    assert of(http, "ssl_ecdh_curve") == [["?X25519MLKEM768:X25519:prime256v1:secp384r1"]]
+    assert of(http, "ssl_prefer_server_ciphers") == [["off"]]
+    for server in servers(blocks):
+        for directive in ("ssl_protocols", "ssl_ciphers", "ssl_ecdh_curve", "ssl_stapling"):
+            assert of(server, directive) == [], "none of its own"
         if of(server, "ssl_certificate"):
-            assert of(server, "ssl_protocols") == [["TLSv1.2", "TLSv1.3"]]
-            assert of(server, "ssl_ecdh_curve") == [["?X25519MLKEM768:X25519:prime256v1:secp384r1"]]
-            assert of(server, "ssl_prefer_server_ciphers") == [["off"]]
-            assert of(server, "ssl_stapling") == []
             assert of(server, "http2") == [["on"]]
 
 
