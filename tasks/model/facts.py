@@ -16,7 +16,7 @@ from tasks.core.errors import HostFailed
 PACKAGES = (
     *("apparmor", "ca-certificates", "certbot", "openssl", "python3", "sudo", "ufw", "unattended-upgrades"),
     *("docker.io", "docker-cli", "docker-compose", "docker-compose-v2"),
-    *("apt-show-versions", "debsums", "libpam-tmpdir", "needrestart"),
+    *("apt-listchanges", "apt-show-versions", "debsums", "libpam-tmpdir", "needrestart"),
     *("systemd-timesyncd", "chrony", "ntpsec", "openntpd"),
     *("docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin"),
 )
@@ -92,9 +92,10 @@ class Unit:
 class Facts:
     """A host at one moment. Sizes are in bytes. Whatever the host does not have is None or missing from its mapping.
 
-    `published_ports` is "ok", or why ports that Docker publishes may be open; `login_defs` are the lines of
-    /etc/login.defs, `stock_banners` the files that greet a login as the distribution wrote them; `rsa_host_key_bits` is
-    0 without such a key.
+    `published_ports` is "ok", or why ports that Docker publishes may be open; `login_defs` are lines of
+    /etc/login.defs, `stock_banners` the files that greet a login as the distribution wrote them, `debsums_check` how
+    often debsums looks; `modules` are the seldom ones that the kernel has loaded; `rsa_host_key_bits` is 0 without such
+    a key, `ssh_kex` are the key exchanges that OpenSSH has.
     """
 
     os_id: str
@@ -115,7 +116,9 @@ class Facts:
     root_filesystem: str
     swarm: bool
     ipv6: bool
+    modules: tuple[str, ...]
     rsa_host_key_bits: int
+    ssh_kex: tuple[str, ...]
     client_address: str | None
     packages: Mapping[str, str]
     broken_packages: tuple[str, ...]
@@ -131,6 +134,7 @@ class Facts:
     sshd: Mapping[str, str]
     login_defs: Mapping[str, str]
     stock_banners: tuple[str, ...]
+    debsums_check: str | None
     deploy_user: Account | None
     login: Account | None
     directories: Mapping[str, Entry]
@@ -196,7 +200,9 @@ def parse(output: bytes) -> Facts:
         root_filesystem=host.get("root_filesystem", ""),
         swarm=host.get("swarm") == "yes",
         ipv6=host.get("ipv6") == "yes",
+        modules=tuple(name.removeprefix("module_") for name in host if name.startswith("module_")),
         rsa_host_key_bits=int(host.get("rsa_host_key_bits") or 0),
+        ssh_kex=tuple(host.get("ssh_kex", "").split()),
         client_address=connection[0] if connection else None,
         packages=packages,
         broken_packages=broken,
@@ -212,6 +218,7 @@ def parse(output: bytes) -> Facts:
         sshd=dict(line.split(" ", 1) for line in sections["sshd"] if not line.startswith(("port ", "socket "))),
         login_defs=_pairs(sections.get("login-defs", [])),
         stock_banners=tuple(sections.get("stock-banners", [])),
+        debsums_check=next(iter(sections.get("debsums", [])), None),
         deploy_user=_account(sections["deploy"]),
         login=_account(sections["login"]),
         directories={path: entry for path, entry in entries.items() if entry.kind == "directory"},

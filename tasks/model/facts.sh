@@ -31,9 +31,13 @@ host() {
     printf 'root_filesystem=%s\n' "$(stat -f -c %T /)"
     grep -q '^[^#]*[[:space:]]swap[[:space:]]' /etc/fstab 2>/dev/null && echo fstab_swap=yes
     [ -s /var/lib/docker/swarm/docker-state.json ] && echo swarm=yes
-    # sudo empties the environment; the shell that sshd started still has the address and port this connection came in by.
     if grep -q . /proc/net/if_inet6 2>/dev/null; then echo ipv6=yes; fi
+    for module in dccp sctp rds tipc cramfs freevxfs hfs hfsplus jffs2 firewire_core usb_storage; do
+        [ -d /sys/module/$module ] && printf 'module_%s=loaded\n' $module
+    done
     printf 'rsa_host_key_bits=%s\n' "$(ssh-keygen -lf /etc/ssh/ssh_host_rsa_key.pub 2>/dev/null | cut -d' ' -f1)"
+    printf 'ssh_kex=%s\n' "$(ssh -Q kex 2>/dev/null | paste -sd ' ' -)"
+    # sudo empties the environment; the shell that sshd started still has the address and port this connection came in by.
     pid=$$
     for _ in 1 2 3 4 5 6 7 8; do
         connection=$(tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^SSH_CONNECTION=//p')
@@ -57,24 +61,31 @@ packages() {
 
 python() {
     section python # the version, then what the Docker daemon's settings say about the few keys that setup cares for
-    # Only these keys leave the host: a proxy address with a password may stand in the same file.
+    # Only these keys leave the host: a proxy address or a log driver's option with a password may stand in the same file.
+    # Which firewall it writes may also be said by a flag of its unit.
+    backend=$({ tr '\0' ' ' <"/proc/$(pidof -s dockerd)/cmdline" | sed -n 's/.*--firewall-backend[= ]\([a-z]*\).*/\1/p'; } 2>/dev/null)
     python3 -I -S -c '
-import json, platform
+import json, platform, sys
 print(platform.python_version())
+backend = {"firewall-backend": sys.argv[1]} if sys.argv[1] else {}
 try:
     with open("/etc/docker/daemon.json", encoding="utf-8") as file:
         text = file.read()
 except FileNotFoundError:
+    if backend:
+        print(json.dumps(backend))
     raise SystemExit
 try:
     settings = json.loads(text) if text.strip() else {}
     keys = ("log-driver", "log-opts", "live-restore", "no-new-privileges", "icc", "default-address-pools",
             "default-network-opts", "ip6tables", "experimental", "firewall-backend")
-    named = {key: value for key, value in settings.items() if key in keys}
+    named = {key: value for key, value in settings.items() if key in keys} | backend
+    if isinstance(named.get("log-opts"), dict):
+        named["log-opts"] = {key: value for key, value in named["log-opts"].items() if key in ("max-size", "max-file")}
     print(json.dumps(named))
 except (ValueError, AttributeError):
     print("invalid")
-' 2>/dev/null
+' "$backend" 2>/dev/null
 }
 
 docker_engine() {
@@ -103,7 +114,7 @@ firewall() {
 }
 
 SSHD_KEYS='port|authorizedkeysfile|allowusers|allowgroups|denyusers|denygroups|permitrootlogin|passwordauthentication'
-SSHD_KEYS="$SSHD_KEYS|kbdinteractiveauthentication|kexalgorithms"
+SSHD_KEYS="$SSHD_KEYS|kbdinteractiveauthentication|authenticationmethods|kexalgorithms"
 
 sshd_settings() {
     section sshd
@@ -118,9 +129,13 @@ sshd_settings() {
 
 login_settings() {
     section login-defs
-    sed -n 's/^[[:space:]]*\([A-Z_]*\)[[:space:]]\{1,\}\([^[:space:]]*\).*/\1=\2/p' /etc/login.defs 2>/dev/null
+    for name in UMASK PASS_MIN_DAYS SHA_CRYPT_MIN_ROUNDS; do
+        sed -n "s/^[[:space:]]*$name[[:space:]]\{1,\}\([^[:space:]]*\).*/$name=\1/p" /etc/login.defs
+    done 2>/dev/null
     section stock-banners # those that still say what the distribution wrote there
     grep -lsE '^(Debian GNU/Linux|Ubuntu) ' /etc/issue /etc/issue.net
+    section debsums
+    sed -n 's/^CRON_CHECK=//p' /etc/default/debsums 2>/dev/null
 }
 
 account() { # $1: section, $2: user name
@@ -141,7 +156,8 @@ paths() {
         /usr/local/sbin/published-ports /etc/published-ports/$APP /etc/systemd/system/published-ports.service
         /etc/systemd/system/docker.service.d/60-published-ports.conf /etc/ssh/sshd_config.d/00-$APP.conf
         /etc/sysctl.d/60-$APP.conf /etc/sysctl.d/60-$APP-hardening.conf /etc/modprobe.d/60-$APP.conf
-        /etc/security/limits.d/60-$APP.conf /etc/systemd/journald.conf.d/60-$APP.conf /etc/crontab"
+        /etc/security/limits.d/60-$APP.conf /etc/systemd/coredump.conf.d/60-$APP.conf
+        /etc/systemd/journald.conf.d/60-$APP.conf /etc/crontab"
     section paths
     # shellcheck disable=SC2086
     stat -c '%F|%a|%U|%G|%n' "$root" "$root/releases" "$root/live" "$root/shared" "$root/shared/tls" \

@@ -64,7 +64,7 @@ def plan(facts: Facts, wanted: Wanted) -> list[Step]:
         *system.memory(facts, wanted.app),
         *system.time_sync(facts),
         *system.units(facts),
-        *(_hardening(facts, wanted) if wanted.harden or sshd.is_hardened(facts, wanted.app) else ()),
+        *(_hardening(facts, wanted) if _hardened(facts, wanted) else ()),
     ]
 
 
@@ -78,7 +78,12 @@ def _hardening(facts: Facts, wanted: Wanted) -> list[Step]:
 
 def remarks(facts: Facts, wanted: Wanted) -> list[str]:
     """What the user should know about the host though there is no step for it."""
-    return list(preflight.remarks(facts, wanted.deploy_user))
+    hardening_of_container = [hardening.IN_A_CONTAINER] if facts.is_container and _hardened(facts, wanted) else []
+    return [*preflight.remarks(facts, wanted.deploy_user), *hardening_of_container]
+
+
+def _hardened(facts: Facts, wanted: Wanted) -> bool:
+    return wanted.harden or sshd.is_hardened(facts, wanted.app)
 
 
 def program_step(facts: Facts, app: str, digest: str) -> list[Step]:

@@ -18,8 +18,10 @@ KEYRING = "/etc/apt/keyrings/docker.asc"
 SOURCES = "/etc/apt/sources.list.d/docker.sources"
 
 _ROTATION = {"max-size": "10m", "max-file": "5"}
-_POOLS = [{"base": "10.201.0.0/16", "size": 24}]
+_POOLS = [{"base": "10.201.0.0/16", "size": 24}, {"base": "172.20.0.0/14", "size": 24}]  # for hosts that are in 10/8
 _IP6TABLES_BY_DEFAULT = 27
+_NETWORK_OPTIONS = 24
+"""The major versions of Docker since which it sees to IPv6 unasked, and since which it knows `default-network-opts`."""
 _OWN = ("containerd.io", "docker-ce", "docker-ce-cli", "docker-compose-plugin")
 _DISTRIBUTION = {
     "debian-12": ("docker.io",),
@@ -110,10 +112,11 @@ def missing_settings(facts: Facts, source: str = "distribution") -> dict[str, An
         missing["icc"] = False
     if "no-new-privileges" not in current:
         missing["no-new-privileges"] = True
-    if "default-network-opts" not in current:  # what is published without an address is for the host alone
+    if "default-network-opts" not in current and _major(facts, _NETWORK_OPTIONS) >= _NETWORK_OPTIONS:
+        # what is published without an address is for the host alone
         missing["default-network-opts"] = {"bridge": {"com.docker.network.bridge.host_binding_ipv4": "127.0.0.1"}}
     if facts.ipv6 and _needs_ip6tables(facts, source):
-        missing |= {key: True for key in ("ip6tables", "experimental") if key not in current}
+        missing |= {"ip6tables": True, "experimental": True}
     if "live-restore" not in current and not facts.swarm:  # the engine refuses to start with both
         missing["live-restore"] = True
     if "log-driver" not in current and "log-opts" not in current:
@@ -128,10 +131,18 @@ def _needs_ip6tables(facts: Facts, source: str) -> bool:
 
     Then its proxy answers for IPv6, and every visitor seems to come from the bridge.
     """
-    if facts.docker is None or facts.docker.version is None:
-        return source == "distribution" and facts.os_id == "debian"
-    major = re.match(r"(?:\d+:)?(\d+)", facts.docker.version)
-    return major is not None and int(major[1]) < _IP6TABLES_BY_DEFAULT
+    current = facts.daemon or {}
+    if "ip6tables" in current or current.get("experimental") is False:  # the one without the other is refused
+        return False
+    fresh = 0 if source == "distribution" and facts.os_id == "debian" else _IP6TABLES_BY_DEFAULT
+    return _major(facts, fresh) < _IP6TABLES_BY_DEFAULT
+
+
+def _major(facts: Facts, fresh: int) -> int:
+    """The major version of the engine; `fresh` where it is still to be installed."""
+    version = facts.docker.version if facts.docker else None
+    match = re.match(r"(?:\d+:)?(\d+)", version) if version else None
+    return int(match[1]) if match else fresh
 
 
 def _python(name: str) -> str:

@@ -33,14 +33,12 @@ KERNEL = {
     "net.ipv4.conf.all.accept_redirects": "0",
     "net.ipv4.conf.all.accept_source_route": "0",
     "net.ipv4.conf.all.bootp_relay": "0",
-    "net.ipv4.conf.all.log_martians": "1",
     "net.ipv4.conf.all.proxy_arp": "0",
     "net.ipv4.conf.all.rp_filter": "2",
     "net.ipv4.conf.all.secure_redirects": "0",
     "net.ipv4.conf.all.send_redirects": "0",
     "net.ipv4.conf.default.accept_redirects": "0",
     "net.ipv4.conf.default.accept_source_route": "0",
-    "net.ipv4.conf.default.log_martians": "1",
     "net.ipv4.conf.default.rp_filter": "2",
     "net.ipv4.icmp_echo_ignore_broadcasts": "1",
     "net.ipv4.icmp_ignore_bogus_error_responses": "1",
@@ -51,7 +49,12 @@ KERNEL = {
     "net.ipv6.conf.default.accept_redirects": "0",
     "net.ipv6.conf.default.accept_source_route": "0",
 }
-"""Never net.ipv4.ip_forward=0 or kernel.modules_disabled=1, which lists like this often have: Docker needs both."""
+"""Never net.ipv4.ip_forward=0 or kernel.modules_disabled=1, which lists like this often have: Docker needs both.
+
+Nor log_martians: UFW sets it to 0 whenever it starts.
+"""
+
+IN_A_CONTAINER = "the kernel is that of the machine under this container: what it lets be set here counts for all of it"
 
 # Protocols and file systems that no server like this one uses. Not udf and squashfs: cloud-init and snap read them.
 _MODULES = (
@@ -73,38 +76,43 @@ This system is private: access is for authorized users only.
 All activity is monitored and logged. By going on you consent to this.
 Unauthorized use is prohibited and may be prosecuted by law.
 """
-_LIMITS = (
-    "# Written by `fab setup --harden`: a core dump is a copy of all that a program had in memory.\n* hard core 0\n"
-)
-LOGIN = {"UMASK": "027", "PASS_MAX_DAYS": "365", "PASS_MIN_DAYS": "1", "YESCRYPT_COST_FACTOR": "8"}
-"""Lines of /etc/login.defs, which knows no directory for others; they count for accounts that are still to come."""
+_DUMPS = "# Written by `fab setup --harden`: a core dump is a copy of all that a program had in memory.\n"
+_LIMITS = f"{_DUMPS}* - core 0\nroot - core 0\n"  # * is not root
+_COREDUMP = f"{_DUMPS}[Coredump]\nStorage=none\nProcessSizeMax=0\n"
+LOGIN = {"UMASK": "027", "PASS_MIN_DAYS": "1", "SHA_CRYPT_MIN_ROUNDS": "65536"}
+"""Lines of /etc/login.defs, which knows no directory for others; they count for accounts that are still to come.
+
+Never PASS_MAX_DAYS: a password that ran out, even one that nobody logs in with, shuts its owner's key out as well.
+"""
 
 MODES = {
     **{f"/etc/cron.{name}": "700" for name in ("d", "daily", "hourly", "weekly", "monthly")},
     "/etc/crontab": "600",
     "/etc/sudoers.d": "750",
 }
-PACKAGES = ("apt-show-versions", "debsums", "libpam-tmpdir", "needrestart")
-"""Small ones: which updates are pending and which services still run old code, files that were changed, own /tmp."""
+PACKAGES = ("apt-listchanges", "apt-show-versions", "debsums", "libpam-tmpdir", "needrestart")
+"""Small ones: what updates change, which are pending, which services still run old code; changed files; own /tmp."""
 
 
-def files(app: str) -> dict[str, str]:
+def files(facts: Facts, app: str) -> dict[str, str]:
     """The text of each file of our own, by path."""
+    unused = [name for name in _MODULES if name.replace("-", "_") not in facts.modules]  # a host may boot from USB
     head = "# Written by `fab setup --harden`; the reasons are in docs/reference/hardening.md.\n"
     return {
         f"/etc/sysctl.d/60-{app}-hardening.conf": head + "".join(f"{key} = {value}\n" for key, value in KERNEL.items()),
-        f"/etc/modprobe.d/60-{app}.conf": head + "".join(f"install {name} /bin/false\n" for name in _MODULES),
+        f"/etc/modprobe.d/60-{app}.conf": head + "".join(f"install {name} /bin/false\n" for name in unused),
         f"/etc/security/limits.d/60-{app}.conf": _LIMITS,
+        f"/etc/systemd/coredump.conf.d/60-{app}.conf": _COREDUMP,
     }
 
 
 def steps(facts: Facts, app: str) -> Iterator[Step]:
     """What is not yet so."""
-    wanted = files(app)
+    wanted = files(facts, app)
     wrong = [path for path, text in wanted.items() if not _is(facts, path, text)]
     if wrong:
         puts = "".join(f"put {path} 0644 {shlex.quote(wanted[path])}\n" for path in wrong)
-        variables = {"KEYS": "\n".join(f"{key} {value}" for key, value in KERNEL.items())}
+        variables = {"APP": app, "KEYS": "\n".join(f"{key} {value}" for key, value in KERNEL.items())}
         script = body("kernel.sh", "file.sh", variables=variables) + puts
         yield Step("hardening", f"missing or another: {', '.join(wrong)}", script)
     missing = [name for name in PACKAGES if name not in facts.packages]
@@ -118,13 +126,18 @@ def _system(facts: Facts) -> Iterator[Step]:
     lines = {key: value for key, value in LOGIN.items() if facts.login_defs.get(key) != value}
     modes = {path: mode for path, mode in MODES.items() if path in facts.entries and facts.entries[path].mode != mode}
     banners = [path for path in ("/etc/issue", "/etc/issue.net") if path in facts.stock_banners]
+    debsums = (
+        facts.debsums_check != "weekly"
+    )  # installed by the step before, where it is missing; it never looks unasked
     why = [f"/etc/login.defs: {', '.join(lines)}"] if lines else []
     why += [f"others can read {', '.join(modes)}"] if modes else []
     why += [f"{', '.join(banners)} tell the version of the system"] if banners else []
+    why += ["debsums does not look every week"] if debsums else []
     if why:
         script = body("login.sh", variables={"LINES": "\n".join(f"{k} {v}" for k, v in lines.items())})
         script += "".join(f"chmod 0{mode} {path}\n" for path, mode in modes.items())
         script += "".join(f"printf '%s' {shlex.quote(_BANNER)} >{path}\n" for path in banners)
+        script += "sed -i 's/^CRON_CHECK=.*/CRON_CHECK=weekly/' /etc/default/debsums\n" if debsums else ""
         yield Step("hardening-system", "; ".join(why), script)
 
 

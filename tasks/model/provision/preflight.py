@@ -58,6 +58,8 @@ def remarks(facts: Facts, deploy_user: str) -> Iterator[str]:
         yield f"only {gib(min(facts.root_free, facts.data_free))} free on the disk"
     if (reason := swap.left_out(facts)) is not None:
         yield reason
+    if (reason := system.time_left_out(facts)) is not None:
+        yield reason
     if masked := system.masked_updates(facts):
         yield f"{' and '.join(masked)} masked: security updates will not install themselves"
     if (allowed := facts.sshd.get("allowusers")) is not None and deploy_user not in allowed.split():

@@ -8,6 +8,7 @@ out, so what it can speak is asked for before anything is planned.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 
 from tasks.core.errors import Refused
@@ -37,7 +38,6 @@ PermitRootLogin no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitEmptyPasswords no
-AuthenticationMethods publickey
 MaxAuthTries 3
 MaxSessions 4
 LoginGraceTime 30
@@ -79,12 +79,12 @@ def is_hardened(facts: Facts, app: str) -> bool:
     return path(app) in facts.entries
 
 
-def key_exchanges(os: str, client: Sequence[str]) -> tuple[str, ...]:
+def key_exchanges(os: str, client: Sequence[str], known: Sequence[str] = ()) -> tuple[str, ...]:
     """What sshd is to offer so that a client which knows `client` gets in.
 
-    Raises Refused when there is nothing that both would accept.
+    Of what it has at all: `known`, if that is told. Raises Refused when there is nothing that both would accept.
     """
-    wanted = _KEY_EXCHANGES[os]
+    wanted = tuple(name for name in _KEY_EXCHANGES[os] if name in known or not known)
     if not set(wanted) & set(client):
         wanted = (*wanted, *_CURVES)
     if not set(wanted) & set(client):
@@ -101,7 +101,7 @@ def content(facts: Facts, client: Sequence[str]) -> str:
     return _TEXT.format(
         # OpenSSH 8.9 of Ubuntu 22.04 does not know it
         rsa="" if facts.os == "ubuntu-22.04" else "RequiredRSASize 3072\n",
-        kex=",".join(key_exchanges(facts.os, client)),
+        kex=",".join(key_exchanges(facts.os, client, facts.ssh_kex)),
         ciphers=",".join(_CIPHERS),
         macs=",".join(_MACS),
         host_keys=",".join(("ssh-ed25519-cert-v01@openssh.com", "ssh-ed25519", *rsa)),
@@ -110,6 +110,12 @@ def content(facts: Facts, client: Sequence[str]) -> str:
 
 def steps(facts: Facts, app: str, deploy_user: str, client: Sequence[str]) -> Iterator[Step]:
     """The settings, where they are missing, another, or not the ones in force."""
+    methods = facts.sshd.get("authenticationmethods", "any")
+    if re.search(r"\S,(password|keyboard-interactive)|(password|keyboard-interactive)\S*,", methods):
+        raise Refused(
+            f"sshd asks for more than a key (AuthenticationMethods {methods}), and hardening takes the more away",
+            hint="leave out --harden, or take AuthenticationMethods out of sshd's settings",
+        )
     file, text = path(app), content(facts, client)
     lacks = []
     if facts.files.get(file) != hashlib.sha256(text.encode()).hexdigest():

@@ -12,7 +12,7 @@ from tasks.model.provision.step import Step, body, commands
 NEEDED_UNITS = ("docker.service", "certbot.timer")
 UPGRADE_UNITS = ("apt-daily.timer", "apt-daily-upgrade.timer")
 
-_HELD_BACK = '"^docker"; "^containerd"; "^runc$";'
+_HELD_BACK = '"^docker"; "^containerd";'  # not runc: no service runs it, and its holes are the way out of a container
 _JOURNAL = """\
 # Written by `fab setup`: kept over a restart, and never more than this.
 [Journal]
@@ -82,12 +82,17 @@ def memory(facts: Facts, app: str) -> Iterator[Step]:
 def time_sync(facts: Facts) -> Iterator[Step]:
     """A clock that is set over the network. In a container it is the machine's under it."""
     running = [name for name in _TIME if _active(facts, f"{name}.service")]
-    if not facts.is_container and not running:
+    if time_left_out(facts) is None and not running:
         there = next((name for name in _TIME if name in facts.packages), None)
         name = there or _TIME[0]
         script = "" if there else body("apt.sh", "packages.sh", variables={"PACKAGES": name})
         enable = commands(Command("systemctl", "--quiet", "enable", "--now", f"{name}.service"))
         yield Step("time", "nobody sets the clock", script + enable)
+
+
+def time_left_out(facts: Facts) -> str | None:
+    """Why nobody on this host sets its clock, or None."""
+    return "the clock is that of the machine under this container: keep it right there" if facts.is_container else None
 
 
 def _active(facts: Facts, name: str) -> bool:

@@ -22,7 +22,13 @@ FACTS = ROOT / "tests" / "fixtures" / "facts"
 BODIES = ROOT / "tasks" / "model" / "provision" / "steps"
 INPUT = ("facts", "edits", "wanted", "only")
 CASES = sorted((HERE / "cases").glob("*.json"))
-DEFAULTS = {"app": "maicivy", "deploy_user": "deploy", "docker_source": "distribution", "program": "0" * 64}
+DEFAULTS = {
+    "app": "maicivy",
+    "deploy_user": "deploy",
+    "docker_source": "distribution",
+    "program": "0" * 64,
+    "client_kex": ["mlkem768x25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256"],
+}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -51,7 +57,13 @@ def outcome(case: dict[str, Any]) -> dict[str, Any]:
         return {"refused": error.one_line()}
     only = case.get("only")
     shown = [
-        {"name": step.name, "why": step.why, "via": step.via, "script": shorten(step.script).splitlines()}
+        {
+            "name": step.name,
+            "why": step.why,
+            "via": step.via,
+            "script": shorten(step.script).splitlines(),
+            **({"undo": shorten(step.undo).splitlines(), "login": step.login} if step.undo else {}),
+        }
         for step in steps
         if only is None or step.name in only
     ]

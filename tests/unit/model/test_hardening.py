@@ -195,14 +195,24 @@ def test_lines_of_login_defs_are_changed_added_and_else_kept(tmp_path: Path) -> 
     assert list(defs.parent.iterdir()) == [defs]
 
 
-def test_a_key_that_the_kernel_does_not_have_is_named_and_the_others_are_set(tmp_path: Path) -> None:
+def test_a_key_that_is_not_there_or_that_the_user_has_set_is_named_and_the_others_are_set(tmp_path: Path) -> None:
     told = tmp_path / "told"
     command(tmp_path, "sysctl", f'echo "$3" >>{told}; case "$3" in kernel.sysrq=*) exit 1 ;; esac')
     (step,) = (s for s in hardening.steps(facts("debian-13-done-sudo"), "app") if s.name == "hardening")
+    files = tmp_path / "sysctl.d"
+    files.mkdir()
+    (files / "10-before.conf").write_text("kernel.dmesg_restrict=0\n")
+    (files / "60-app-hardening.conf").write_text("kernel.kptr_restrict = 1\n")
+    (files / "99-own.conf").write_text("# kernel.kptr_restrict=0\n-net/ipv4/conf/all/rp_filter = 0\n")
     script = step.script[: step.script.index("put() {")].replace("PATH=/usr", f"PATH={tmp_path}:/usr", 1)
+    script = script.replace("/etc/sysctl.d", str(files))
     done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, check=True)
-    assert done.stdout == "not settable here: kernel.sysrq\n"
-    assert told.read_text().splitlines() == [f"{key}={value}" for key, value in hardening.KERNEL.items()]
+    assert done.stdout.splitlines() == [
+        "not settable here: kernel.sysrq",
+        f"left as {files}/99-own.conf says: net.ipv4.conf.all.rp_filter",
+    ]
+    others = {key: value for key, value in hardening.KERNEL.items() if key != "net.ipv4.conf.all.rp_filter"}
+    assert told.read_text().splitlines() == [f"{key}={value}" for key, value in others.items()]
 
 
 @pytest.mark.parametrize(

@@ -8,4 +8,9 @@ else
 fi
 install -d -m 0755 /run/sshd
 sshd -t
-systemctl try-reload-or-restart ssh.service
+systemctl try-reload-or-restart ssh.service || :
+# one that did not survive the change has to come back
+if ! systemctl --quiet is-active ssh.service ssh.socket; then
+    systemctl reset-failed ssh.service || :
+    systemctl start ssh.service
+fi

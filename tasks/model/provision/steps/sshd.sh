@@ -6,6 +6,7 @@ else
     : >"$ARMED/sshd.absent"
 fi
 put "$DROPIN" 0644 "$CONTENT"
+[ -f /etc/ssh/ssh_host_ed25519_key ] || ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
 sshd -t
 if ! sshd -T 2>/dev/null | grep -qx 'permitrootlogin no'; then
     echo "sshd does not take ${DROPIN}: does /etc/ssh/sshd_config still include sshd_config.d, before everything else?" >&2
