@@ -16,7 +16,7 @@ from tasks.core.errors import HostFailed
 PACKAGES = (
     *("apparmor", "ca-certificates", "certbot", "openssl", "python3", "sudo", "ufw", "unattended-upgrades"),
     *("docker.io", "docker-cli", "docker-compose", "docker-compose-v2"),
-    *("apt-listchanges", "apt-show-versions", "debsums", "libpam-tmpdir", "needrestart"),
+    *("apt-listchanges", "apt-show-versions", "debsums", "libpam-passwdqc", "libpam-tmpdir", "needrestart"),
     *("systemd-timesyncd", "chrony", "ntpsec", "openntpd"),
     *("docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin"),
 )

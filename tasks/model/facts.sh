@@ -156,7 +156,7 @@ paths() {
         /usr/local/sbin/published-ports /etc/published-ports/$APP /etc/systemd/system/published-ports.service
         /etc/systemd/system/docker.service.d/60-published-ports.conf /etc/ssh/sshd_config.d/00-$APP.conf
         /etc/sysctl.d/60-$APP.conf /etc/sysctl.d/60-$APP-hardening.conf /etc/modprobe.d/60-$APP.conf
-        /etc/security/limits.d/60-$APP.conf /etc/systemd/coredump.conf.d/60-$APP.conf
+        /etc/security/limits.d/60-$APP.conf /etc/profile.d/60-$APP.sh /etc/systemd/coredump.conf.d/60-$APP.conf
         /etc/systemd/journald.conf.d/60-$APP.conf /etc/crontab"
     section paths
     # shellcheck disable=SC2086

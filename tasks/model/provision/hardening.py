@@ -54,7 +54,9 @@ KERNEL = {
 Nor log_martians: UFW sets it to 0 whenever it starts.
 """
 
-IN_A_CONTAINER = "the kernel is that of the machine under this container: what it lets be set here counts for all of it"
+IN_A_CONTAINER = (
+    "the kernel is that of the machine under this container: of its settings only those of the network are made"
+)
 
 # Protocols and file systems that no server like this one uses. Not udf and squashfs: cloud-init and snap read them.
 _MODULES = (
@@ -90,8 +92,19 @@ MODES = {
     "/etc/crontab": "600",
     "/etc/sudoers.d": "750",
 }
-PACKAGES = ("apt-listchanges", "apt-show-versions", "debsums", "libpam-tmpdir", "needrestart")
-"""Small ones: what updates change, which are pending, which services still run old code; changed files; own /tmp."""
+_PROFILE = """\
+# Written by `fab setup --harden`: no core dumps, and a shell that nobody has used for an hour ends.
+ulimit -c 0 2>/dev/null
+export TMOUT=3600
+"""
+PACKAGES = ("apt-listchanges", "apt-show-versions", "debsums", "libpam-passwdqc", "libpam-tmpdir", "needrestart")
+"""Small ones: what updates change, which are pending, which services still run old code; changed files; own /tmp; and
+no weak password for an account that sudo asks for one."""
+
+
+def kernel(facts: Facts) -> dict[str, str]:
+    """The settings that are the host's to make: a container may only set those of its own network."""
+    return {key: value for key, value in KERNEL.items() if not facts.is_container or key.startswith("net.ipv")}
 
 
 def files(facts: Facts, app: str) -> dict[str, str]:
@@ -99,10 +112,11 @@ def files(facts: Facts, app: str) -> dict[str, str]:
     unused = [name for name in _MODULES if name.replace("-", "_") not in facts.modules]  # a host may boot from USB
     head = "# Written by `fab setup --harden`; the reasons are in docs/reference/hardening.md.\n"
     return {
-        f"/etc/sysctl.d/60-{app}-hardening.conf": head + "".join(f"{key} = {value}\n" for key, value in KERNEL.items()),
+        f"/etc/sysctl.d/60-{app}-hardening.conf": head + "".join(f"{k} = {v}\n" for k, v in kernel(facts).items()),
         f"/etc/modprobe.d/60-{app}.conf": head + "".join(f"install {name} /bin/false\n" for name in unused),
         f"/etc/security/limits.d/60-{app}.conf": _LIMITS,
         f"/etc/systemd/coredump.conf.d/60-{app}.conf": _COREDUMP,
+        f"/etc/profile.d/60-{app}.sh": _PROFILE,
     }
 
 
@@ -112,7 +126,7 @@ def steps(facts: Facts, app: str) -> Iterator[Step]:
     wrong = [path for path, text in wanted.items() if not _is(facts, path, text)]
     if wrong:
         puts = "".join(f"put {path} 0644 {shlex.quote(wanted[path])}\n" for path in wrong)
-        variables = {"APP": app, "KEYS": "\n".join(f"{key} {value}" for key, value in KERNEL.items())}
+        variables = {"APP": app, "KEYS": "\n".join(f"{key} {value}" for key, value in kernel(facts).items())}
         script = body("kernel.sh", "file.sh", variables=variables) + puts
         yield Step("hardening", f"missing or another: {', '.join(wrong)}", script)
     missing = [name for name in PACKAGES if name not in facts.packages]

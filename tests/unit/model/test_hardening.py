@@ -10,7 +10,7 @@ import pytest
 
 from tasks.core.errors import Refused
 from tasks.model.facts import Facts, facts_script, parse
-from tasks.model.provision import docker, hardening, sshd
+from tasks.model.provision import docker, hardening, sshd, system
 from tasks.model.provision.step import PROLOGUE
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "facts"
@@ -198,7 +198,8 @@ def test_lines_of_login_defs_are_changed_added_and_else_kept(tmp_path: Path) -> 
 def test_a_key_that_is_not_there_or_that_the_user_has_set_is_named_and_the_others_are_set(tmp_path: Path) -> None:
     told = tmp_path / "told"
     command(tmp_path, "sysctl", f'echo "$3" >>{told}; case "$3" in kernel.sysrq=*) exit 1 ;; esac')
-    (step,) = (s for s in hardening.steps(facts("debian-13-done-sudo"), "app") if s.name == "hardening")
+    host = facts("debian-13-done-sudo", ("container=docker", "container=none"))
+    (step,) = (s for s in hardening.steps(host, "app") if s.name == "hardening")
     files = tmp_path / "sysctl.d"
     files.mkdir()
     (files / "10-before.conf").write_text("kernel.dmesg_restrict=0\n")
@@ -213,6 +214,19 @@ def test_a_key_that_is_not_there_or_that_the_user_has_set_is_named_and_the_other
     ]
     others = {key: value for key, value in hardening.KERNEL.items() if key != "net.ipv4.conf.all.rp_filter"}
     assert told.read_text().splitlines() == [f"{key}={value}" for key, value in others.items()]
+
+
+def test_a_container_makes_the_settings_of_its_own_network_alone() -> None:
+    """The kernel under the lab's hosts is the workstation's: setup must leave it as it is."""
+    inside = hardening.kernel(facts("debian-13-done-sudo"))
+    assert inside
+    assert all(key.startswith("net.ipv") for key in inside)
+    machine = facts("debian-13-done-sudo", ("container=docker", "container=none"))
+    assert hardening.kernel(machine) == hardening.KERNEL
+    assert [step.name for step in system.memory(facts("debian-13-bare-root"), "app")] == []
+    assert [
+        step.name for step in system.memory(facts("debian-13-bare-root", ("container=docker", "container=none")), "app")
+    ] == ["memory"]
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_a_bare_host_gets_python_and_the_program_first_and_what_could_shut_us_ou
         ["packages", "docker-settings", "deploy-user", "sudo", "directories"],
         ["firewall"],
         ["published-ports"],
-        ["upgrades", "journal", "memory", "units"],
+        ["upgrades", "journal", "units"],
     ]
     assert asked == [("admin", "confirm")] * 2
     assert report.data["changed"] is True
