@@ -43,9 +43,12 @@ def content_of(inspected: Mapping[str, Any] | None) -> str | None:
     return ((inspected.get("Config") or {}).get("Labels") or {}).get(CONTENT_LABEL)
 
 
-def ensure(only: tuple[str, ...] = ()) -> None:
-    """Build what is outdated, two at a time. `only` limits it to these names and their parents."""
-    table = catalogue.images()
+def ensure(only: tuple[str, ...] = (), beside: tuple[Image, ...] = ()) -> None:
+    """Build what is outdated, two at a time. `only` limits it to these names and their parents.
+
+    `beside` are images that start from one of the lab's and are no part of it.
+    """
+    table = (*catalogue.images(), *beside)
     if only:
         table = _with_parents(table, only)
     todo = outdated(table)
