@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -72,11 +73,13 @@ def strict(project: Project, deployed: Watch) -> Iterator[Project]:
     saved = project.saved()
     project.set(
         API_RATE=str(RATE), API_BURST=str(BURST), PAGE_RATE="6000", PAGE_BURST="300", MAX_BODY_SIZE="64k",
-        MAINTENANCE_ALLOW="fd31:213::/64",
+        MAINTENANCE_ALLOW="fd31:213::/64", HTTP3="yes",
     )  # fmt: skip
+    project.fab("firewall.apply", "-H", "lab", "--yes")
     project.fab("deploy", "-H", "lab", "--yes")
     yield project
     project.restore(saved)
+    project.fab("firewall.apply", "-H", "lab", "--yes")
     project.fab("deploy", "-H", "lab", "--yes")
 
 
@@ -170,6 +173,15 @@ def test_too_many_api_requests_are_answered_429_in_json_and_nothing_else_is_coun
 
 def test_a_body_that_is_too_large_is_refused(strict: Project) -> None:
     assert V6.ask("/api/visits", method="POST", body=b"x" * 70_000).status == 413
+
+
+def test_http3_is_offered_and_spoken(strict: Project) -> None:
+    assert V6.ask("/").getheader("alt-svc") == 'h3=":443"; ma=86400'
+    words = ["docker", "run", "--rm", "--network", "lab", "--entrypoint", "curl", "-v", f"{CA}:/ca.pem:ro", "lab/vps"]
+    words += ["-sS", "--http3-only", "--cacert", "/ca.pem", "--resolve", f"{SITE}:443:{address(1)}", "-o", "/dev/null"]
+    words += ["-w", "%{http_version} %{http_code}", f"https://{SITE}/health"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "3 200", done.stderr
 
 
 def test_pages_are_compressed_once(strict: Project) -> None:
