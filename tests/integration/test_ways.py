@@ -112,11 +112,11 @@ def test_an_identity_file_that_is_missing_is_skipped(
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     path = Path(f"/tmp/fab-agent-{os.getpid()}")  # a socket's path must be short
     process = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
-    for _ in range(100):
-        if path.exists():
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+    for _ in range(100):  # its socket is there before it listens
+        if subprocess.run(["ssh-add", "-l"], capture_output=True, check=False).returncode != 2:  # "cannot be reached"
             break
         threading.Event().wait(0.05)
-    monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
     yield path
     process.terminate()
     process.wait()
