@@ -29,10 +29,11 @@ def status(s: Session, json: bool = False) -> Report:
     }
 )
 def issue(s: Session, *, force: bool = False, skip_check: bool = False, wait: int = 0, json: bool = False) -> Report:
-    """Get one certificate for every name of the current release (SITE_ALIASES among them), and serve it.
+    """Get one certificate for every name of the settings (SITE_ALIASES among them), and serve it.
 
     First every name is asked for at port 80, as the authority will. What is served goes on until the new one is
-    accepted by nginx, and is seen to be served. Nothing to do when the present one covers the names.
+    accepted by nginx, and is seen to be served. Nothing to do when the present one covers the names. One that the
+    current release still serves stays in it; the next deploy takes that out.
     """
     from tasks.operations import ssl as operation
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import calendar
 import fcntl
-import hashlib
 import os
 import re
 import socket
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from host import acme, compose, durable, health, releases
+from host import acme, compose, durable, health, live, releases
 from host.config import Config
 from host.errors import Failure, from_os_error
 from host.events import Step
@@ -25,6 +24,10 @@ from host.process import run
 EDGE = "nginx"  # the service that reads the certificate
 RELEASE_VARIABLE = "HOST_RELEASE"  # tells the deploy hook which release is being applied
 _SERVED = 15.0  # seconds until the workers of a reloaded nginx answer
+# what `openssl x509 -text` leaves out, so that the key remains
+_KEY_ALONE = (
+    "no_header,no_version,no_serial,no_signame,no_validity,no_subject,no_issuer,no_sigdump,no_aux,no_extensions"
+)
 
 
 def installed(config: Config) -> bool:
@@ -33,12 +36,12 @@ def installed(config: Config) -> bool:
 
 
 def facts(path: Path) -> dict[str, Any] | None:
-    """{"names", "not_before", "not_after" (unix), "issuer", "serial"} of a certificate file, None without one."""
+    """{"names", "not_before", "not_after" (unix), "issuer", "serial", "key"} of a file, None without a certificate."""
     if not path.is_file():
         return None
     done = run(
         ["openssl", "x509", "-in", str(path), "-noout", "-startdate", "-enddate", "-serial", "-issuer",
-         "-nameopt", "RFC2253", "-ext", "subjectAltName"],
+         "-nameopt", "RFC2253", "-ext", "subjectAltName", "-text", "-certopt", _KEY_ALONE],
         deadline=20, check=False,
     )  # fmt: skip
     return parse_facts(done.text) if done.status == 0 else None
@@ -55,7 +58,17 @@ def parse_facts(text: str) -> dict[str, Any] | None:
         "not_after": _unix(fields["notAfter"]),
         "issuer": fields.get("issuer", "").strip(),
         "serial": fields.get("serial", "").strip(),
+        "key": _key(text),
     }
+
+
+def _key(text: str) -> str:
+    """The kind of key in the output of `openssl x509 -text`, such as "EC 256"; "" when it does not say."""
+    kind, size = re.search(r"Public Key Algorithm: (\S+)", text), re.search(r"Public-Key: \((\d+) bit\)", text)
+    if kind is None or size is None:
+        return ""
+    short = {"id-ecPublicKey": "EC", "rsaEncryption": "RSA"}
+    return f"{short.get(kind[1], kind[1])} {size[1]}"
 
 
 def _unix(text: str) -> int:
@@ -89,22 +102,20 @@ def needed(config: Config, manifest: Manifest, now: float) -> str:
         return f"it still covers {', '.join(surplus)}"
     if found["not_after"] < now:
         return "it has expired"
+    if not (lineage(config) / "fullchain.pem").is_file():
+        return "certbot has none (revoked or deleted), so nothing would renew it"
     before = authority(config)
     if before is not None and before != settings.acme_server:
         return f"it comes from another authority ({before})"
     return ""
 
 
-def obtain(config: Config, manifest: Manifest, step: Step, *, force: bool = False) -> None:
+def obtain(config: Config, manifest: Manifest, step: Step, *, force: bool = False, again: str = acme.DEPLOY) -> None:
     """Run certbot and install what it got; `force` also when it has a good one. Raises Failure with the cause."""
     settings = manifest.settings
     before = authority(config)
-    done = run(
-        acme.argv(config, settings, force=force or (before is not None and before != settings.acme_server)),
-        deadline=acme.DEADLINE, check=False, env={RELEASE_VARIABLE: manifest.release},
-    )  # fmt: skip
-    if done.status != 0:
-        raise acme.explain(done.text + done.stderr, settings.domains)
+    words = acme.argv(config, settings, force=force or (before is not None and before != settings.acme_server))
+    acme.certbot(words, settings.domains, again=again, env={RELEASE_VARIABLE: manifest.release})
     # certbot before 5.3 does not run directory hooks at first issuance, and no hook when it kept the certificate.
     exchange(config, manifest, lineage(config))
     found = facts(config.tls / "fullchain.pem") or {}
@@ -206,8 +217,7 @@ def deploy_hook(config: Config, environment: dict[str, str]) -> str:
     with _alone(config):
         config.prepare()
         changed = exchange(config, release.manifest, source)
-        reloaded = reload_edge(config, release.manifest)
-        confirm_served(config, release.manifest)
+        reloaded = reload_edge(config, release.manifest) + confirm_served(config, release.manifest)
     return f"certificate {'installed' if changed else 'was installed already'}, {reloaded}"
 
 
@@ -221,17 +231,12 @@ def put_to_use(config: Config, manifest: Manifest, step: Step, *, reload: bool =
         if not changed and not reload and serves(config, manifest) is not False:
             step.skip("it is what nginx serves")
             return
-        told = reload_edge(config, manifest)
-        confirm_served(config, manifest)
-    step.done(f"{'installed, ' if changed else ''}{told}, and served")
+        told = reload_edge(config, manifest) + confirm_served(config, manifest)
+    step.done(f"{'installed, ' if changed else ''}{told}")
 
 
-def served(config: Config, name: str) -> dict[str, Any] | None:
-    """{"sha256", "der" (bytes)} of the certificate nginx serves for `name`; None when nobody answers."""
-    nginx = health.of_service(compose.containers(config), EDGE)
-    address = next(iter(nginx.addresses.values()), "") if nginx and nginx.state == "running" else ""
-    if not address:
-        return None
+def _presented(address: str, name: str) -> bytes | None:
+    """The certificate (DER) that is presented for `name`, b"" when the handshake fails; None when nobody listens."""
     context = ssl.create_default_context()  # which one it is, is the question, not whether it is trusted
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -239,38 +244,48 @@ def served(config: Config, name: str) -> dict[str, Any] | None:
             socket.create_connection((address, 443), 5) as plain,
             context.wrap_socket(plain, server_hostname=name) as tls,
         ):
-            der = tls.getpeercert(binary_form=True) or b""
-    except OSError:
+            return tls.getpeercert(binary_form=True) or b""
+    except ConnectionRefusedError:
         return None
-    return {"sha256": hashlib.sha256(der).hexdigest(), "der": der}
+    except OSError:
+        return b""
 
 
 def serves(config: Config, manifest: Manifest) -> bool | None:
-    """Does nginx serve the installed certificate? None when it does not run, or TLS is not set up yet."""
+    """Does nginx present the installed certificate? None when there is nobody to ask: it does not run or listen, or
+    TLS is not set up yet."""
     domains = manifest.settings.domains
-    now = served(config, domains[0]) if domains and installed(config) else None
+    nginx = health.of_service(compose.containers(config), EDGE)
+    address = next(iter(nginx.addresses.values()), "") if nginx and nginx.state == "running" else ""
+    if not (address and domains and installed(config) and any((config.live / live.TLS).glob("*"))):
+        return None
+    now = _presented(address, domains[0])
     if now is None:
         return None
     first = re.search(
         r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", _text(config.tls / "fullchain.pem"), re.S
     )
-    return bool(first and ssl.PEM_cert_to_DER_cert(first[0]) == now["der"])
+    return bool(first and ssl.PEM_cert_to_DER_cert(first[0]) == now)
 
 
 def _text(path: Path) -> str:
     return (_bytes(path) or b"").decode("ascii", "replace")
 
 
-def confirm_served(config: Config, manifest: Manifest) -> None:
-    """Return when nginx serves the installed certificate. Raises Failure when it goes on with another one."""
-    ends = time.monotonic() + _SERVED
-    while serves(config, manifest) is False:
+def confirm_served(config: Config, manifest: Manifest) -> str:
+    """Return when nginx presents the installed certificate: ", and served", or "" when there is nobody to ask.
+
+    Raises Failure when it goes on with another one, or with none.
+    """
+    ends = time.monotonic() + _SERVED  # the old workers may take a connection or two while the new ones start
+    while (found := serves(config, manifest)) is False:
         if time.monotonic() > ends:
             raise Failure(
-                "nginx was told to reload and goes on serving the old certificate",
+                "nginx was told to reload and does not serve the new certificate",
                 hint="read its log: docker logs nginx",
             )
         time.sleep(0.2)
+    return ", and served" if found else ""
 
 
 def _accepted(config: Config, manifest: Manifest) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -93,9 +94,18 @@ def _certificate_parsers(command: Callable[..., argparse.ArgumentParser]) -> arg
         each.add_argument("--force", action="store_true", help="also when there is a good one")
         each.add_argument("--dry-run", action="store_true", help="renew: only try")
         each.add_argument("--skip-check", action="store_true", help="issue: do not look first whether names lead here")
+        each.add_argument("--name", action="append", default=[], type=_domain, metavar="DOMAIN",
+                          help="issue: a name besides those of the release")  # fmt: skip
     kept.add_argument("--by", default=_who(), help="who asks for it")
     kept.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="wait that long for another command")
     return unit
+
+
+def _domain(text: str) -> str:
+    """Words of a command line that go on to certbot's: nothing there may pass for an option."""
+    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?", text):
+        raise argparse.ArgumentTypeError("not a domain name")
+    return text
 
 
 def _who() -> str:
@@ -217,7 +227,8 @@ def _certificate(config: Config, args: argparse.Namespace) -> int:
         return _answer(tls.status(config))
     flags = [f"--{name.replace('_', '-')}" for name in ("force", "dry_run", "skip_check") if getattr(args, name)]
     unit = f"{config.app}-certificate-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-    words = ["run-certificate", args.action, *flags, *_asked(args)]
+    names = [word for name in args.name for word in ("--name", name)]
+    words = ["run-certificate", args.action, *flags, *names, *_asked(args)]
     return background.launch(config, "certificate", unit, words, args.wait)
 
 
@@ -226,7 +237,7 @@ def _run_certificate(config: Config, args: argparse.Namespace) -> int:
 
     def body(journal: Journal) -> dict[str, object]:
         if args.action == "issue":
-            return tls.issue(config, journal, check=not args.skip_check, force=args.force)
+            return tls.issue(config, journal, check=not args.skip_check, force=args.force, names=tuple(args.name))
         return tls.renew(config, journal, force=args.force, dry_run=args.dry_run)
 
     what = f"certificate {args.action}" + (" (dry run)" if args.dry_run else "")

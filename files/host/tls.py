@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import calendar
-import http.client
 import re
-import secrets
-import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from host import acme, certificate, durable, releases, systemd
+from host import acme, certificate, reach, releases, systemd
 from host.config import Config
-from host.errors import Failure, Status, from_os_error
+from host.errors import Failure, Status
 from host.events import Journal, Step
-from host.manifest import Manifest
 from host.process import run
 
 TIMER = "certbot.timer"
 _DAY = 86400
-_REACH = 5.0  # seconds for one look at our own port 80
+_AGAIN = "try again"
+_HOOKED = (5, 3)  # from this certbot on hooks of the directory run at the first issuance too
+_ASKING = (4, 1)  # from this certbot on the authority is asked when to renew (ARI)
 
 
 def status(config: Config) -> dict[str, Any]:
@@ -29,18 +28,43 @@ def status(config: Config) -> dict[str, Any]:
     domains = list(release.manifest.settings.domains) if release else []
     lineage = certificate.lineage(config) / "fullchain.pem"
     installed = config.tls / "fullchain.pem"
+    certbot, kept, how = version(), certificate.facts(lineage), renewal(config)
     return {
         "domains": domains,
         "installed": certificate.facts(installed),
-        "lineage": certificate.facts(lineage),
+        "lineage": kept,
         "same": _same(installed, lineage),
         "pair": certificate.is_pair(config.tls) if certificate.installed(config) else None,
         "served_is_installed": certificate.serves(config, release.manifest) if release and domains else None,
         "authority": certificate.authority(config),
-        "certbot": version(),
-        "renews": renews(version(), certificate.facts(lineage)),
+        "renewal": how,
+        "certbot": certbot,
+        "asks_authority": _numbers(certbot) >= _ASKING,
+        "hooks_at_issuance": _numbers(certbot) >= _HOOKED,
+        "renews": renews(certbot, kept, how["before"] if how else ""),
         "timer": timer(),
     }
+
+
+def renewal(config: Config) -> dict[str, Any] | None:
+    """What certbot has noted for renewals: {"on": bool, "hook": is it ours, "before": its `renew_before_expiry` or ""}.
+
+    None without a note, which is without a certificate.
+    """
+    try:
+        text = (config.letsencrypt / "renewal" / f"{config.app}.conf").read_text()
+    except OSError:
+        return None
+    noted = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", text, re.M))
+    return {
+        "on": noted.get("autorenew", "True").lower() not in ("false", "no", "off", "0"),
+        "hook": acme.hook(config) in (noted.get("renew_hook"), noted.get("deploy_hook")),
+        "before": noted.get("renew_before_expiry", ""),
+    }
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part)
 
 
 def _same(one: Path, other: Path) -> bool | None:
@@ -60,16 +84,22 @@ def version() -> str:
     return found[1] if found else ""
 
 
-def renews(certbot: str, found: dict[str, Any] | None) -> float | None:
-    """From when on (unix) this certbot renews the certificate; None when that cannot be said.
+def renews(certbot: str, found: dict[str, Any] | None, before: str = "") -> float | None:
+    """From when on (unix) this certbot renews the certificate by its own rule; None when that cannot be said.
 
     4.0 renews when a third of the life is left (half, when that is shorter than ten days), older ones 30 days before
-    its end. From 4.1 on the authority may ask for an earlier time.
+    its end. `before` is the user's own `renew_before_expiry` ("20 days"): older ones go by it instead, 4.0 by whichever
+    is earlier. From 4.1 on the authority may ask for an earlier time.
     """
     if not certbot or found is None or found["not_before"] is None:
         return None
     life = float(found["not_after"] - found["not_before"])
-    left = life / (2 if life < 10 * _DAY else 3) if int(certbot.partition(".")[0]) >= 4 else 30.0 * _DAY
+    own = re.fullmatch(r"(\d+) days?", before)
+    if before and own is None:
+        return None
+    asked = int(own[1]) * float(_DAY) if own else 0.0
+    ruled = life / (2 if life < 10 * _DAY else 3)
+    left = max(asked, ruled) if _numbers(certbot) >= (4,) else asked or 30.0 * _DAY
     return float(found["not_after"]) - left
 
 
@@ -78,7 +108,7 @@ def timer() -> dict[str, Any]:
     found = systemd.states([TIMER]).get(TIMER, {})
     missing = found.get("LoadState") in (None, "not-found")
     moments = _properties(TIMER, "LastTriggerUSec", "NextElapseUSecRealtime")
-    outcome = _properties("certbot.service", "Result", "ExecMainStatus")
+    outcome = _properties("certbot.service", "Result")
     return {
         "state": "missing" if missing else found.get("UnitFileState") or found["LoadState"],
         "active": found.get("ActiveState") == "active",
@@ -121,33 +151,51 @@ def watch_timer(step: Step) -> None:
     elif now["result"] not in ("", "success"):
         step.output(f"the last renewal by {TIMER} failed ({now['result']}): journalctl -u certbot")
         step.done(f"{TIMER} is enabled")
+    elif trouble := _late(now, time.time()):
+        step.output(f"{TIMER} {trouble}: systemctl list-timers {TIMER}")
+        step.done(f"{TIMER} is enabled")
     else:
         step.skip(f"{TIMER} is enabled" + (" and has run" if now["last"] else ", its first run is still to come"))
 
 
-def issue(config: Config, journal: Journal, *, check: bool, force: bool) -> dict[str, object]:
+def _late(now: dict[str, Any], at: float) -> str:
+    """Why an enabled timer is nothing to rely on: it has not run for two days, or is not to run within one."""
+    if now["next"] and now["next"] > at + 1.5 * _DAY:
+        return "is to run only in " + f"{(now['next'] - at) / _DAY:.0f} days"
+    if now["last"] and now["last"] < at - 2 * _DAY:
+        return f"has not run for {(at - now['last']) / _DAY:.0f} days"
+    return ""
+
+
+def issue(
+    config: Config, journal: Journal, *, check: bool, force: bool, names: tuple[str, ...] = ()
+) -> dict[str, object]:
     """Get a certificate for all names and serve it; "nothing to do" when there is a good one and not `force`.
 
-    With `check` it is tried first whether the authority will find us at all. Raises Failure when not, or as `obtain`.
+    `names` may be more than the current release has: those are in it before they are deployed. One that the release
+    has stays in it, wanted or not, for it is still served. With `check` it is tried first whether the authority will
+    find us at all. Raises Failure when not, or as `obtain`.
     """
-    release = _current(config)
-    why = certificate.needed(config, release.manifest, time.time())
+    manifest = _current(config).manifest
+    domains = tuple(dict.fromkeys((*manifest.settings.domains, *names)))
+    manifest = replace(manifest, settings=replace(manifest.settings, domains=domains))
+    why = certificate.needed(config, manifest, time.time())
     if not why and not force:
         with journal.step("certificate", "looking at the certificate") as step:
             step.skip("it covers every name")
         with journal.step("serve", "looking at what is served") as step:
-            certificate.put_to_use(config, release.manifest, step)
+            certificate.put_to_use(config, manifest, step)
         return {"message": "nothing to do: the certificate covers every name", "changed": False}
     with journal.step("reach", "asking for every name at port 80, as the authority will") as step:
         if check:
-            reach(config, release.manifest, step)
+            reach.every(config, manifest, step)
         else:
             step.skip("left out (--skip-check)")
     with journal.step("certificate", "asking the certificate authority") as step:
-        step.output(f"{why or 'it was asked for'}: asking {release.manifest.settings.acme_server}")
-        certificate.obtain(config, release.manifest, step, force=force)
+        step.output(f"{why or 'it was asked for'}: asking {manifest.settings.acme_server}")
+        certificate.obtain(config, manifest, step, force=force, again=_AGAIN)
     with journal.step("serve", "serving it") as step:
-        certificate.put_to_use(config, release.manifest, step)
+        certificate.put_to_use(config, manifest, step)
     return {"message": "the new certificate is served", "changed": True}
 
 
@@ -165,9 +213,7 @@ def renew(config: Config, journal: Journal, *, force: bool, dry_run: bool) -> di
         ["--dry-run", *(["--server", authority] if "api.letsencrypt.org" not in authority else [])] if dry_run else []
     )
     with journal.step("renew", "asking certbot" + (" to try" if dry_run else "")) as step:
-        done = run(words, deadline=acme.DEADLINE, check=False)
-        if done.status != 0:
-            raise acme.explain(done.text + done.stderr, release.manifest.settings.domains)
+        acme.certbot(words, release.manifest.settings.domains, again=_AGAIN)
         after = certificate.facts(certificate.lineage(config) / "fullchain.pem") or before
         renewed = after["serial"] != before["serial"]
         step.done("the authority would renew it" if dry_run else "renewed" if renewed else "not due yet")
@@ -187,63 +233,3 @@ def _current(config: Config) -> releases.Release:
     if not release.manifest.settings.domains or not release.manifest.settings.acme_server:
         raise Failure("no domain or no certificate authority is set", hint="ACME_SERVER", status=Status.REFUSED)
     return release
-
-
-def reach(config: Config, manifest: Manifest, step: Step) -> None:
-    """See that every name leads to this host's port 80: one file, fetched by each name.
-
-    That is the authority's own question, asked before it counts a failure against us. A router that does not let a host
-    reach itself by its public address makes it fail here and not there: where no answer comes at all from an address
-    that the name has, it is a remark. Raises Failure for a name that nobody knows, or that somebody else answers.
-    """
-    token = secrets.token_hex(16)
-    folder = config.webroot / ".well-known" / "acme-challenge"
-    try:
-        for path in (config.webroot / ".well-known", folder):
-            if not path.is_dir():
-                path.mkdir(mode=0o755)
-                path.chmod(0o755)
-        durable.write(folder / token, token.encode(), 0o644)
-    except OSError as error:
-        raise from_os_error(error, "writing into the directory for challenges") from error
-    try:
-        for name in manifest.settings.domains:
-            _reach(name, token, step)
-    finally:
-        (folder / token).unlink(missing_ok=True)
-    step.done(f"asked for {', '.join(manifest.settings.domains)}")
-
-
-def _reach(name: str, token: str, step: Step) -> None:
-    try:
-        addresses = sorted({str(item[4][0]) for item in socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)})
-    except OSError:
-        raise Failure(
-            f"{name} does not resolve",
-            hint="make an A or AAAA record for it that points to this server, wait, try again",
-        ) from None
-    for address in addresses:
-        try:
-            answer, body = _get(address, name, f"/.well-known/acme-challenge/{token}")
-        except ConnectionRefusedError:
-            raise Failure(
-                f"port 80 of {name} ({address}) is closed", hint="fab firewall; does nginx run? fab health"
-            ) from None
-        except (OSError, http.client.HTTPException) as error:
-            step.output(f"{name} ({address}) cannot be asked from here: {error or type(error).__name__}")
-            continue
-        if body != token:
-            raise Failure(
-                f"{name} ({address}) is answered by something other than this server (status {answer})",
-                hint="check its A and AAAA records and any proxy before this server",
-            )
-
-
-def _get(address: str, name: str, path: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection(address, 80, timeout=_REACH)
-    try:
-        connection.request("GET", path, headers={"Host": name})
-        answer = connection.getresponse()
-        return answer.status, answer.read(1024).decode("utf-8", "replace")
-    finally:
-        connection.close()

@@ -44,8 +44,7 @@ def inside(status: Mapping[str, Any], *, now: float) -> list[Check]:
     checks = [_release(status)]
     checks += _containers(manifest, status.get("containers", ()))
     checks += _application(status)
-    checks += [_disk(item) for item in status.get("disk", ())]
-    checks += [_memory(status["memory"]), _clock(status["clock"], now)]
+    checks += machine(status, now=now)
     checks += _units(status.get("unit", {}))
     if drift := status.get("drift"):
         names = ", ".join(f"{item['path']} ({item['state']})" for item in drift[:5])
@@ -53,6 +52,12 @@ def inside(status: Mapping[str, Any], *, now: float) -> list[Check]:
     else:
         checks.append(Check("drift", True, "files are as deployed"))
     return checks
+
+
+def machine(status: Mapping[str, Any], *, now: float) -> list[Check]:
+    """Of the same report what counts without a release, too: disk, memory and clock."""
+    disks = [_disk(item) for item in status.get("disk", ())]
+    return [*disks, _memory(status["memory"]), _clock(status["clock"], now)]
 
 
 def _release(status: Mapping[str, Any]) -> Check:

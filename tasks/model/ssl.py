@@ -27,7 +27,13 @@ class Finding:
 
 
 def judge(
-    stored: Mapping[str, Any], served: Mapping[str, Presented], untrusted: str, *, wanted: Sequence[str], now: float
+    stored: Mapping[str, Any],
+    served: Mapping[str, Presented],
+    untrusted: str,
+    *,
+    wanted: Sequence[str],
+    now: float,
+    proxied: bool = False,
 ) -> list[Finding]:
     """What is wrong with the certificate.
 
@@ -37,14 +43,27 @@ def judge(
         untrusted: why a browser would not trust it, "" when it would.
         wanted: the names of the settings.
         now: seconds since the epoch.
+        proxied: whether visitors are meant to come by a proxy (TRUSTED_PROXIES), with a certificate of its own.
     Returns:
         The findings, the gravest first; none when all is well.
     """
-    found = [*_served(served, untrusted, wanted, now), *_stored(stored, wanted), *_renewal(stored, now)]
+    trust = "put the real ACME_SERVER back, then fab deploy" if _staging(stored) else "fab ssl.issue"
+    found = [
+        *_served(served, untrusted, wanted, now, trust),
+        *_stored(stored, wanted),
+        *_between(stored, served[wanted[0]], proxied),
+        *_renewal(stored, now),
+    ]
     return sorted(dict.fromkeys(found), key=lambda finding: finding.grade != "error")
 
 
-def _served(served: Mapping[str, Presented], untrusted: str, wanted: Sequence[str], now: float) -> Iterator[Finding]:
+def _staging(stored: Mapping[str, Any]) -> bool:
+    return "staging" in (stored["authority"] or "")
+
+
+def _served(
+    served: Mapping[str, Presented], untrusted: str, wanted: Sequence[str], now: float, trust: str
+) -> Iterator[Finding]:
     first = served[wanted[0]]
     if first.error:
         yield Finding("error", f"{wanted[0]}: {first.error}", "fab ssl.issue")
@@ -54,7 +73,9 @@ def _served(served: Mapping[str, Presented], untrusted: str, wanted: Sequence[st
             "error", f"the certificate served has expired {_days(now - first.not_after)} ago", "fab ssl.renew"
         )
     elif first.not_before > now:
-        yield Finding("error", f"the certificate served counts from {_day(first.not_before)} on", "set the clock")
+        yield Finding(
+            "error", f"the certificate served counts from {_day(first.not_before)} on", "check the clocks: fab doctor"
+        )
     elif first.not_after - now < (first.not_after - first.not_before) / 4:
         left = _days(first.not_after - now)
         yield Finding("error", f"less than a quarter of its life is left ({left}): it should have been renewed",
@@ -64,7 +85,7 @@ def _served(served: Mapping[str, Presented], untrusted: str, wanted: Sequence[st
     if first.self_signed:
         yield Finding("error", "the certificate served signed itself: no browser trusts it", "fab ssl.issue")
     elif untrusted and first.not_after >= now >= first.not_before:
-        yield Finding("error", f"browsers would not trust it: {untrusted}", "fab ssl.issue")
+        yield Finding("error", f"browsers would not trust it: {untrusted}", trust)
     for name in wanted:
         if served[name].error:
             yield Finding("error", f"{name}: {served[name].error}", "fab deploy, then fab ssl.issue")
@@ -81,7 +102,8 @@ def _stored(stored: Mapping[str, Any], wanted: Sequence[str]) -> Iterator[Findin
                 "error", "the installed certificate and its key do not belong together", "fab ssl.issue --force"
             )
         if stored["served_is_installed"] is False:
-            yield Finding("error", "nginx serves another certificate than the one installed", "fab ssl.renew")
+            yield Finding("error", "nginx does not serve the installed certificate: it was not reloaded since",
+                          "fab ssl.renew")  # fmt: skip
     if stored["lineage"] is None:
         yield Finding("error", "certbot has no certificate: nothing will be renewed", "fab ssl.issue")
     elif stored["same"] is False:
@@ -90,8 +112,26 @@ def _stored(stored: Mapping[str, Any], wanted: Sequence[str]) -> Iterator[Findin
         yield Finding("warning", f"it still covers {', '.join(surplus)}", "fab deploy, then fab ssl.issue")
 
 
+def _between(stored: Mapping[str, Any], first: Presented, proxied: bool) -> Iterator[Finding]:
+    """What nginx serves is what is installed, and visitors get something else."""
+    serial = (stored["installed"] or {}).get("serial", "")
+    seen = serial and stored["served_is_installed"] and not first.error
+    if seen and serial.lstrip("0").upper() != first.serial.lstrip("0"):
+        yield Finding(
+            "warning" if proxied else "error",
+            f"visitors get another certificate (of {first.issuer}) than this host serves: somebody answers before it",
+            "check the DNS records: fab doctor; TRUSTED_PROXIES when a proxy is meant to",
+        )
+
+
 def _renewal(stored: Mapping[str, Any], now: float) -> Iterator[Finding]:
-    timer = stored["timer"]
+    timer, noted = stored["timer"], stored["renewal"]
+    if noted and not noted["on"]:
+        yield Finding("error", "certbot is told not to renew it (autorenew = False)",
+                      "take that line out of its file in /etc/letsencrypt/renewal")  # fmt: skip
+    if noted and not noted["hook"]:
+        yield Finding("error", "certbot would renew it and tell nobody: its note has no hook of ours",
+                      "fab ssl.issue --force")  # fmt: skip
     if not stored["certbot"]:
         yield Finding("error", "certbot is not installed", "fab setup")
     if timer["state"] != "enabled" or not timer["active"]:
@@ -99,6 +139,9 @@ def _renewal(stored: Mapping[str, Any], now: float) -> Iterator[Finding]:
         yield Finding("error", f"certbot's timer is {state}: nothing renews the certificate", "fab setup")
     elif timer["result"] not in ("", "success"):
         yield Finding("error", f"the last run of certbot's timer failed ({timer['result']})", "journalctl -u certbot")
+    elif timer["last"] and timer["last"] < now - 2 * DAY:
+        yield Finding("error", f"certbot's timer has not run for {_days(now - timer['last'])}",
+                      "systemctl list-timers certbot.timer; was the host off?")  # fmt: skip
     if stored["renews"] is not None and stored["renews"] < now - 2 * DAY:
         yield Finding("error", f"it was to be renewed on {_day(stored['renews'])}, and was not", "fab ssl.renew")
 
@@ -114,10 +157,9 @@ def facts(stored: Mapping[str, Any], served: Presented, *, now: float) -> dict[s
         "not_after": served.not_after or None,
         "days_left": round((served.not_after - now) / DAY, 1) if served.not_after else None,
         "revoked": served.revoked,
-        "authority": stored["authority"],
-        "renews": stored["renews"],
-        "timer": stored["timer"],
-        "certbot": stored["certbot"],
+        "installed": stored["installed"],
+        "lineage": stored["lineage"],
+        **{name: stored[name] for name in ("authority", "renewal", "renews", "asks_authority", "timer", "certbot")},
     }
 
 
@@ -133,12 +175,12 @@ def describe(known: Mapping[str, Any], findings: Iterable[Finding], *, colour: b
             f"revoked  {revoked[known['revoked']]}",
         ]
     renews = f"from {_day(known['renews'])} on" if known["renews"] else "unknown"
+    renews += " at the latest, earlier when the authority asks" if known["asks_authority"] and known["renews"] else ""
     timer = known["timer"]
     last = _moment(timer["last"]) if timer["last"] else "not yet"
     following = _moment(timer["next"]) if timer["next"] else "unknown"
-    lines.append(
-        f"renewal  {renews}, by certbot {known['certbot'] or '(missing)'} from {known['authority'] or 'nowhere'}"
-    )
+    certbot, authority = known["certbot"] or "(missing)", known["authority"] or "nowhere"
+    lines.append(f"renewal  {renews}, by the schedule of certbot {certbot}, from {authority}")
     lines.append(f"timer    {timer['state']}, last run {last}, next {following}")
     marks = {"error": "\033[31mERROR\033[0m" if colour else "ERROR", "warning": "warn "}
     lines += [f"{marks[finding.grade]}  {finding.what}; fix: {finding.fix}" for finding in findings]

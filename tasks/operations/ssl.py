@@ -34,7 +34,9 @@ def look(s: Session, chosen: Settings) -> tuple[dict[str, Any], list[model.Findi
     """What there is to know about the certificate, and what is wrong with it. Raises as `hostprogram.ask`."""
     stored = hostprogram.ask(s, chosen.app_name, "certificate", "status")
     served = {name: _served(s, chosen, name) for name in chosen.domains}
-    findings = model.judge(stored, served, _trust(s, chosen), wanted=chosen.domains, now=time.time())
+    findings = model.judge(
+        stored, served, _trust(s, chosen), wanted=chosen.domains, now=time.time(), proxied=bool(chosen.trusted_proxies)
+    )
     return model.facts(stored, served[chosen.site_domain], now=time.time()), findings
 
 
@@ -52,7 +54,10 @@ def _trust(s: Session, chosen: Settings) -> str:
 
 
 def issue(s: Session, *, force: bool, check: bool, wait: float) -> Report:
-    """Have the host get a certificate and serve it. Raises as the host says why it could not."""
+    """Have the host get a certificate and serve it. Raises as the host says why it could not.
+
+    The names of the settings are in it, and those that are still served by the current release.
+    """
     return _act(s, "issue", {"force": force, "skip-check": not check}, wait)
 
 
@@ -66,6 +71,7 @@ def renew(s: Session, *, force: bool, dry_run: bool, wait: float) -> Report:
 def _act(s: Session, action: str, flags: dict[str, bool], wait: float) -> Report:
     chosen = settings.load(s.settings_file)
     words: list[Any] = ["certificate", action, *(f"--{name}" for name, given in flags.items() if given)]
+    words += [word for name in chosen.domains if action == "issue" for word in ("--name", name)]
     words += ["--by", project.operator(), "--wait", f"{wait:g}"]
     done = events.follow(s, hostprogram.command(chosen.app_name, *words), again=hint.fab(s, f"ssl.{action}"))
     return Report(

@@ -23,6 +23,7 @@ from tests.lab.docker import docker
 NUMBER = int(os.environ.get("AUDIT_HOST", "1"))
 UNLIMITED = {"API_RATE": "600000", "API_BURST": "5000", "PAGE_RATE": "600000", "PAGE_BURST": "5000"}
 _SCORES = pytest.StashKey[Scores]()
+_JUDGED = pytest.StashKey[str]()
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SCORES] = Scores()
+    config.stash[_JUDGED] = current.digest()
 
 
 @pytest.fixture(scope="session")
@@ -86,13 +88,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     terminalreporter.section("scores")
     for row in found.table():
         terminalreporter.line(row)
-    whole = {f"test_{path.stem.removeprefix('test_')}" for path in Path(__file__).parent.glob("test_*.py")}
-    run = {Path(report.nodeid.split("::")[0]).stem for report in terminalreporter.stats.get("passed", [])}
-    if exitstatus or whole - run or config.getoption("keyword") or any("::" in word for word in config.args):
-        terminalreporter.line("docs/reference/scores.md is left as it was: not every scanner was run and satisfied")
+    if why := _not_kept(terminalreporter, exitstatus, config):
+        terminalreporter.line(f"docs/reference/scores.md is left as it was: {why}")
     else:
         current.SCORES.write_text(found.page())
         terminalreporter.line("docs/reference/scores.md written")
+
+
+def _not_kept(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> str:
+    """Why the scores of this run are not for keeping, "" when they are."""
+    every = {path.name for path in Path(__file__).parent.glob("test_*.py")}
+    run = {Path(report.nodeid.split("::")[0]).name for report in terminalreporter.stats.get("passed", [])}
+    if exitstatus:
+        return "a target was missed"
+    if every - run or config.option.keyword or any("::" in word for word in config.args):
+        return "not every scanner was run"
+    if os.environ.get("LAB_REUSE") or NUMBER != 1:
+        return "the host was not made for it from nothing"
+    if config.stash[_JUDGED] != current.digest():
+        return "what is judged was changed meanwhile"
+    return ""
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ MEANT = {
     "cert_expirationStatus": "a certificate of 45 days is what Let's Encrypt is on its way to",
     "cert_notAfter": "a certificate of 45 days is what Let's Encrypt is on its way to",
     "engine_problem": "about testssl's own OpenSSL: it cannot do GOST",
+    "sessionresumption_ticket": "testssl's client at times leaves before the ticket of TLS 1.3 comes, and it says so",
 }
 
 

@@ -70,8 +70,9 @@ def run(
     network: str = NETWORK,
 ) -> Done:
     """Run a scanner for `seconds` at most; it sees these names and these directories, all but /out read only."""
-    flags = ["--network", network, "-v", f"{CA}:/ca.pem:ro", "-e", "SSL_CERT_FILE=/ca.pem"]
-    flags += ["-e", "NODE_EXTRA_CA_CERTS=/ca.pem"]
+    flags = ["--network", network]
+    if network == NETWORK:  # without a lab there is no such file yet, and Docker would make a directory of it
+        flags += ["-v", f"{CA}:/ca.pem:ro", "-e", "SSL_CERT_FILE=/ca.pem", "-e", "NODE_EXTRA_CA_CERTS=/ca.pem"]
     flags += [word for name, at in names.items() for word in ("--add-host", f"{name}:{at}")]
     flags += [word for path, at in mounts.items() for word in ("-v", f"{path}:{at}{'' if at == '/out' else ':ro'}")]
     done = subprocess.run(

@@ -24,6 +24,7 @@ from tests.lab.names import GRAFANA_DOMAIN
 TLS = f"/opt/{APP}/shared/tls"
 LIVE = f"/etc/letsencrypt/live/{APP}"
 WWW = f"www.{SITE}"
+BROKEN = f"/opt/{APP}/live/nginx/tls/zz-broken.conf"  # nginx reads every file there
 
 
 def told(project: Project, *, well: bool) -> dict[str, Any]:
@@ -74,9 +75,24 @@ def test_it_is_not_renewed_before_its_time_nor_issued_twice(ground: Project) -> 
 
 
 def test_a_name_that_is_added_or_taken_away_makes_another_certificate(ground: Project) -> None:
+    """And on the way: no deploy goes on without the timer that renews."""
     ground.set(SITE_ALIASES=WWW)
-    ground.fab("deploy", "-H", "lab", "--yes")
-    assert told(ground, well=True)["facts"]["names"] == sorted([SITE, GRAFANA_DOMAIN, WWW])
+    ground.fab(
+        "ssl.issue", "-H", "lab"
+    )  # first the certificate, then the site: no visitor of the name finds it without
+    report = told(ground, well=False)  # the site does not know the name yet
+    assert [finding["what"].partition(":")[0] for finding in report["findings"]] == [WWW]
+    before = report["facts"]
+    assert before["names"] == sorted([SITE, GRAFANA_DOMAIN, WWW])
+    inside("systemctl", "mask", "--now", "certbot.timer")
+    try:
+        assert "timer is masked" in faults(ground)
+        done = ground.fab("deploy", "-H", "lab", "--yes", expect=12)
+        assert "certbot's timer is masked" in done.stderr
+    finally:
+        inside("systemctl", "unmask", "certbot.timer")
+    ground.fab("deploy", "-H", "lab", "--yes")  # and it is enabled again by the deploy itself
+    assert told(ground, well=True)["facts"]["serial"] == before["serial"]
     answer = visit(f"https://{WWW}/a?b=c")
     assert (answer.status, answer.headers["location"]) == (308, f"https://{SITE}/a?b=c")
     ground.set(SITE_ALIASES="")
@@ -193,6 +209,39 @@ def test_one_that_was_revoked_is_said_to_be(ground: Project, tmp_path: Path) -> 
         server.shutdown()
 
 
+def test_one_that_certbot_revoked_is_said_to_be_gone_and_issued_again(ground: Project) -> None:
+    """The test authority publishes no list; but certbot lets go of what it revokes, and that is seen."""
+    before = told(ground, well=True)["facts"]["serial"]
+    inside("certbot", "revoke", "--cert-name", APP, "--non-interactive", "--server", "https://lab-pebble:14000/dir")
+    report = told(ground, well=False)
+    assert [finding["what"] for finding in report["findings"]] == [
+        "certbot has no certificate: nothing will be renewed"
+    ]
+    assert report["facts"]["revoked"] is None
+    assert visit(f"https://{SITE}/health").status == 200
+    assert "the new certificate is served" in ground.fab("ssl.issue", "-H", "lab").stdout
+    assert told(ground, well=True)["facts"]["serial"] != before
+
+
+def test_an_nginx_that_refuses_keeps_the_old_pair_and_goes_on(ground: Project) -> None:
+    before = told(ground, well=True)["facts"]["serial"]
+    inside("sh", "-c", f"echo 'nonsense;' > {BROKEN}")
+    try:
+        done = ground.fab("ssl.renew", "-H", "lab", "--force", expect=12)
+        assert "nginx does not accept the new certificate, the old one is back" in done.stderr
+        report = told(ground, well=False)
+        assert report["facts"]["serial"] == before
+        assert report["facts"]["installed"]["serial"].lstrip("0") == before.lstrip("0")
+        assert [finding["what"] for finding in report["findings"]] == [
+            "certbot's certificate is not the one installed: the hook has failed"
+        ]
+        assert visit(f"https://{SITE}/health").status == 200
+    finally:
+        inside("rm", BROKEN)
+    ground.fab("ssl.renew", "-H", "lab")
+    assert told(ground, well=True)["facts"]["serial"] != before
+
+
 def test_one_that_is_missing_is_said_to_be_and_what_is_served_goes_on(ground: Project) -> None:
     inside("mv", f"{TLS}/fullchain.pem", "/root/kept.pem")
     try:
@@ -215,17 +264,4 @@ def test_a_key_of_another_certificate_is_not_installed_and_what_is_served_goes_o
         assert told(ground, well=True)["facts"]["serial"] == before
     finally:
         inside("cp", "-p", "/root/kept.key", path)
-    told(ground, well=True)
-
-
-def test_a_deploy_does_not_go_on_without_the_timer_that_renews(ground: Project) -> None:
-    inside("systemctl", "mask", "--now", "certbot.timer")
-    try:
-        assert "timer is masked" in faults(ground)
-        ground.set(BACKEND_ENV_ROUND="without a timer")
-        done = ground.fab("deploy", "-H", "lab", "--yes", expect=12)
-        assert "certbot's timer is masked" in done.stderr
-    finally:
-        inside("systemctl", "unmask", "certbot.timer")
-    ground.fab("deploy", "-H", "lab", "--yes")  # and it is enabled again by the deploy itself
     told(ground, well=True)

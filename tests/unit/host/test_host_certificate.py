@@ -173,6 +173,31 @@ SAID = {
     "ConnectionError: Max retries exceeded with url: /dir (Temporary failure in name resolution)": (
         "the certificate authority cannot be reached from this host"
     ),
+    "urn:ietf:params:acme:error:rateLimited :: Service busy; retry later.": (
+        "the certificate authority limits how often it issues"
+    ),
+    "The ACME server believes x@y is an invalid email address. Please ensure it is a valid email and try again": (
+        "the certificate authority does not accept the e-mail address"
+    ),
+    "Domain: a.example\nDetail: DNS problem: SERVFAIL looking up CAA for a.example": (
+        "the name servers of a.example do not answer when asked for CAA records"
+    ),
+    "You've asked to renew/replace a seemingly valid certificate with a test certificate (domains: a.example). "
+    "We will not do that unless you use the --break-my-certs flag!": (
+        "the present certificate is a real one: certbot does not put one of a staging server in its place"
+    ),
+    "urn:ietf:params:acme:error:externalAccountRequired :: The server requires external account binding": (
+        "this certificate authority wants an account made with it beforehand"
+    ),
+    "urn:ietf:params:acme:error:accountDoesNotExist :: No such account": (
+        "the certificate authority does not know this host's account any more"
+    ),
+    "urn:ietf:params:acme:error:serverInternal :: The service is down for maintenance": (
+        "the certificate authority has a problem of its own"
+    ),
+    "OSError: [Errno 28] No space left on device": "no space is left on the disk",
+    "Failed to renew certificate app with error: something odd\nAll renewals failed.\n"
+    "1 renew failure(s), 0 parse failure(s)": "something odd",
     "Saving debug log to /var/log/x\nsomething new\nAsk for help or search": "something new",
 }
 

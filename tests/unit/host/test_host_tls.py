@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import io
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import pytest
 from host_world import World, last
 from test_host_certificate import deploy
 
-from host import tls
+from host import reach, tls
 from host.errors import Failure
 from host.events import Journal
 
@@ -33,6 +35,15 @@ def test_each_certbot_renews_at_its_own_time(certbot: str, days: int, left: int)
 def test_without_certbot_or_certificate_nobody_knows_when() -> None:
     assert tls.renews("", {"not_before": 0, "not_after": 1}) is None
     assert tls.renews("4.0.0", None) is None
+
+
+@pytest.mark.parametrize(
+    ("certbot", "before", "left"), [("4.0.0", "20 days", 20), ("4.0.0", "5 days", 15), ("2.9.0", "20 days", 20)]
+)
+def test_an_owners_own_time_counts_as_that_certbot_takes_it(certbot: str, before: str, left: int) -> None:
+    found = {"not_before": 0, "not_after": 45 * DAY}
+    assert tls.renews(certbot, found, before) == (45 - left) * DAY
+    assert tls.renews(certbot, found, "a fortnight") is None
 
 
 @pytest.mark.parametrize(
@@ -85,9 +96,12 @@ class Names:
     """Addresses by name, for `socket.getaddrinfo`."""
 
     def __init__(self, **found: list[str]) -> None:
+        self.real = socket.getaddrinfo
         self.found = {name.replace("_", "."): addresses for name, addresses in found.items()}
 
-    def __call__(self, name: str, port: int, **_: Any) -> list[Any]:
+    def __call__(self, name: str, port: int, *words: Any, **more: Any) -> list[Any]:
+        if name[0].isdigit():
+            return self.real(name, port, *words, **more)
         if name not in self.found:
             raise socket.gaierror(-2, "Name or service not known")
         return [(0, 0, 0, "", (address, port)) for address in self.found[name]]
@@ -108,9 +122,9 @@ def site(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamesp
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    real = tls.http.client.HTTPConnection
+    real = reach.http.client.HTTPConnection
     monkeypatch.setattr(
-        tls.http.client,
+        reach.http.client,
         "HTTPConnection",
         lambda address, port, timeout: real(address, server.server_port, timeout=timeout),
     )
@@ -118,29 +132,186 @@ def site(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamesp
     server.shutdown()
 
 
-def reach(site: SimpleNamespace, names: Names, *domains: str) -> None:
-    site.patch.setattr(tls, "socket", SimpleNamespace(getaddrinfo=names, SOCK_STREAM=socket.SOCK_STREAM))
+def look(site: SimpleNamespace, names: Names, *domains: str) -> str:
+    """What is said of the names; raises Failure."""
+    site.patch.setattr(reach.socket, "getaddrinfo", names)
     manifest: Any = SimpleNamespace(settings=SimpleNamespace(domains=domains))
-    with Journal().step("reach", "asking") as step:
-        tls.reach(site.world.config, manifest, step)
+    said = io.BytesIO()
+    with Journal(None, said).step("reach", "asking") as step:
+        reach.every(site.world.config, manifest, step)
+    return said.getvalue().decode()
 
 
 def test_names_that_lead_here_are_found_to(site: SimpleNamespace) -> None:
-    reach(site, Names(a_test=["127.0.0.1"], b_test=["127.0.0.1"]), "a.test", "b.test")
+    said = look(site, Names(a_test=["127.0.0.1"], b_test=["127.0.0.1"]), "a.test", "b.test")
+    assert "found this server by a.test, b.test" in said
     assert list((site.folder / ".well-known/acme-challenge").iterdir()) == [], "nothing is left behind"
 
 
 def test_a_name_that_nobody_knows_is_refused_by_name(site: SimpleNamespace) -> None:
     with pytest.raises(Failure, match=r"b\.test does not resolve"):
-        reach(site, Names(a_test=["127.0.0.1"]), "a.test", "b.test")
+        look(site, Names(a_test=["127.0.0.1"]), "a.test", "b.test")
+    assert list((site.folder / ".well-known/acme-challenge").iterdir()) == []
+
+
+def test_a_resolver_that_does_not_answer_proves_nothing(site: SimpleNamespace) -> None:
+    def unanswered(*_: Any, **__: Any) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    said = look(site, unanswered, "a.test")  # type: ignore[arg-type]
+    assert "a.test could not be looked up from here: Temporary failure" in said
+    assert "no name could be checked from here" in said
 
 
 def test_a_closed_port_is_named(site: SimpleNamespace) -> None:
     with pytest.raises(Failure, match=r"port 80 of a\.test \(127\.9\.9\.9\) is closed"):
-        reach(site, Names(a_test=["127.9.9.9"]), "a.test")
+        look(site, Names(a_test=["127.9.9.9"]), "a.test")
+
+
+def test_one_closed_address_of_two_is_a_remark(site: SimpleNamespace) -> None:
+    said = look(site, Names(a_test=["127.9.9.9", "127.0.0.1"]), "a.test")
+    assert "port 80 of a.test (127.9.9.9) is closed" in said
+    assert "found this server by a.test" in said
 
 
 def test_another_server_is_told_from_ours(site: SimpleNamespace) -> None:
-    site.patch.setattr(tls.durable, "write", lambda *_: None)  # what would be fetched is not there
+    site.patch.setattr(reach.durable, "write", lambda *_: None)  # what would be fetched is not there
     with pytest.raises(Failure, match="answered by something other than this server"):
-        reach(site, Names(a_test=["127.0.0.1"]), "a.test")
+        look(site, Names(a_test=["127.0.0.1"]), "a.test")
+
+
+def test_what_a_router_answers_to_its_own_side_proves_nothing(site: SimpleNamespace) -> None:
+    site.patch.setattr(reach.durable, "write", lambda *_: None)
+    site.patch.setattr(reach, "_behind_a_router", lambda _: True)
+    said = look(site, Names(a_test=["127.0.0.1"]), "a.test")
+    assert "is answered by something other than this server (status 404), seen from behind a router" in said
+
+
+class Unsent:
+    """A datagram socket on a host with one address."""
+
+    def __init__(self, own: str) -> None:
+        self.own = own
+
+    def __call__(self, *_: Any) -> Unsent:
+        return self
+
+    def __enter__(self) -> Unsent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def connect(self, _address: object) -> None:
+        pass
+
+    def getsockname(self) -> tuple[str, int]:
+        return self.own, 0
+
+
+@pytest.mark.parametrize(
+    ("address", "own", "behind"),
+    [
+        ("93.184.216.34", "10.0.0.5", True),
+        ("93.184.216.34", "93.184.216.35", False),
+        ("10.0.0.9", "10.0.0.5", False),
+        ("2606:4700::1", "fd00::5", True),
+        ("2606:4700::1", "2606:4700::2", False),
+    ],
+)
+def test_a_router_is_told_by_addresses(monkeypatch: pytest.MonkeyPatch, address: str, own: str, behind: bool) -> None:
+    monkeypatch.setattr(reach.socket, "socket", Unsent(own))
+    assert reach._behind_a_router(address) is behind
+
+
+@pytest.mark.parametrize(
+    ("last", "following", "said"),
+    [
+        (-0.5, 0.5, ""),
+        (None, 0.5, ""),
+        (-3.0, 0.5, "has not run for 3 days"),
+        (None, 30.0, "is to run only in 30 days"),
+        (None, None, ""),
+    ],
+)
+def test_a_timer_that_does_not_come_round_is_noticed(last: float | None, following: float | None, said: str) -> None:
+    moments = {"last": last and 100 * DAY + last * DAY, "next": following and 100 * DAY + following * DAY}
+    assert tls._late(moments, 100 * DAY) == said
+
+
+def noted(world: World, line: str = "") -> Any:
+    text = f"[renewalparams]\nserver = https://ca.example/dir\nrenew_hook = {world.program} install-certificate\n"
+    (world.config.letsencrypt / "renewal").mkdir(exist_ok=True)
+    (world.config.letsencrypt / "renewal" / "app.conf").write_text(line + text)
+    return tls.renewal(world.config)
+
+
+def test_what_certbot_has_noted_for_renewals_is_read(world: World) -> None:
+    assert tls.renewal(world.config) is None
+    assert noted(world) == {"on": True, "hook": True, "before": ""}
+    assert noted(world, "# renew_before_expiry = 30 days\n")["before"] == ""
+    assert noted(world, "renew_before_expiry = 20 days\nautorenew = False\n") == {
+        "on": False,
+        "hook": True,
+        "before": "20 days",
+    }
+    (world.config.letsencrypt / "renewal" / "app.conf").write_text("[renewalparams]\nrenew_hook = /bin/true\n")
+    assert tls.renewal(world.config)["hook"] is False
+
+
+def test_the_status_is_one_line_of_json(world: World) -> None:
+    deploy(world, 1)
+    done = world.run("certificate", "status")
+    found = last(done.stdout)
+    assert found["same"] is True
+    assert found["pair"] is True
+    assert found["installed"]["key"] == "EC 256"
+    assert found["served_is_installed"] is None, "the stand-in has no address to ask"
+    assert found["authority"] == "https://ca.example/dir"
+
+
+def issue(world: World, *words: str) -> tuple[int, dict[str, Any]]:
+    done = world.run(
+        "run-certificate", *words, "--events", str(world.home / "events.jsonl"), "--unit", "u", "--by", "me"
+    )
+    return done.returncode, last(done.stdout)
+
+
+def test_names_of_the_settings_are_issued_before_they_are_deployed(world: World) -> None:
+    deploy(world, 1)
+    world.forget_calls()
+    status, _ = issue(world, "issue", "--skip-check", "--name", "shop.example", "--name", "new.example")
+    assert status == 0
+    [line] = world.calls("certbot certonly")
+    assert "-d shop.example -d stats.shop.example -d new.example" in line, "what is still served stays in it"
+    world.forget_calls()
+    assert issue(world, "issue", "--name", "new.example")[1]["message"].startswith("nothing to do")
+    assert world.calls("certbot certonly") == []
+
+
+@pytest.mark.parametrize("name", ["--server", "a b", "", "a.test\n", "-d"])
+def test_no_name_passes_for_an_option_of_certbots(world: World, name: str) -> None:
+    deploy(world, 1)
+    assert world.run("certificate", "issue", f"--name={name}").returncode == 2
+
+
+def test_a_certificate_that_certbot_has_given_up_is_asked_for_again(world: World) -> None:
+    """`certbot revoke` also deletes what it has: nothing would renew what is still installed."""
+    deploy(world, 1)
+    shutil.rmtree(world.home / "letsencrypt" / "live")
+    world.forget_calls()
+    assert issue(world, "issue", "--skip-check")[0] == 0
+    assert len(world.calls("certbot certonly")) == 1
+
+
+def test_a_number_that_was_refused_twice_is_no_reason_to_give_up(world: World) -> None:
+    world.set(certbot_errors=["urn:ietf:params:acme:error:badNonce :: JWS has an invalid anti-replay nonce"])
+    assert deploy(world, 1)[0] == 0
+    assert len(world.calls("certbot certonly")) == 2
+
+
+def test_an_authority_that_refuses_every_number_is_not_asked_for_ever(world: World) -> None:
+    world.set(certbot_error="urn:ietf:params:acme:error:badNonce :: JWS has an invalid anti-replay nonce")
+    status, data, _ = deploy(world, 1)
+    assert (status, data["cause"]) == (12, "no certificate: the certificate authority has a problem of its own")
+    assert len(world.calls("certbot certonly")) == 3

@@ -14,8 +14,9 @@ NOW, DAY = 1_800_000_000.0, 86400.0
 NAMES = ("cv.site.test", "stats.site.test")
 GOOD = Presented(NAMES, "An Authority", "0A", NOW - 10 * DAY, NOW + 35 * DAY, False, False, "EC 256")
 STORED: dict[str, Any] = {
-    "installed": {"names": list(NAMES)}, "lineage": {"names": list(NAMES)}, "same": True, "pair": True,
+    "installed": {"names": list(NAMES), "serial": "0A"}, "lineage": {"names": list(NAMES)}, "same": True, "pair": True,
     "served_is_installed": True, "authority": "https://ca.test", "certbot": "4.0.0", "renews": NOW + 20 * DAY,
+    "renewal": {"on": True, "hook": True, "before": ""}, "asks_authority": False,
     "timer": {"state": "enabled", "active": True, "last": NOW - DAY, "next": NOW + DAY, "result": "success"},
 }  # fmt: skip
 
@@ -52,10 +53,14 @@ def test_each_fault_of_what_is_served_has_one_line(served: Presented, untrusted:
     [
         ({"installed": None}, "no certificate is installed for nginx"),
         ({"pair": False}, "the installed certificate and its key do not belong together"),
-        ({"served_is_installed": False}, "nginx serves another certificate than the one installed"),
+        ({"served_is_installed": False}, "nginx does not serve the installed certificate"),
+        ({"installed": {"names": NAMES, "serial": "0B"}}, "visitors get another certificate (of An Authority)"),
+        ({"renewal": {"on": False, "hook": True}}, "certbot is told not to renew it"),
+        ({"renewal": {"on": True, "hook": False}}, "certbot would renew it and tell nobody"),
+        ({"timer": STORED["timer"] | {"last": NOW - 9 * DAY}}, "certbot's timer has not run for 9.0 days"),
         ({"lineage": None}, "certbot has no certificate: nothing will be renewed"),
         ({"same": False}, "certbot's certificate is not the one installed: the hook has failed"),
-        ({"installed": {"names": [*NAMES, "old.test"]}}, "it still covers old.test"),
+        ({"installed": {"names": [*NAMES, "old.test"], "serial": "A"}}, "it still covers old.test"),
         ({"certbot": ""}, "certbot is not installed"),
         ({"timer": STORED["timer"] | {"state": "masked"}}, "certbot's timer is masked: nothing renews the certificate"),
         ({"timer": STORED["timer"] | {"active": False}}, "certbot's timer is not running"),
@@ -66,6 +71,26 @@ def test_each_fault_of_what_is_served_has_one_line(served: Presented, untrusted:
 def test_each_fault_of_what_is_stored_has_one_line(stored: dict[str, Any], expected: str) -> None:
     [line] = found(**stored)
     assert line.startswith(expected)
+
+
+def test_a_proxy_that_is_meant_to_be_there_may_have_its_own_certificate() -> None:
+    stored = STORED | {"installed": {"names": NAMES, "serial": "0B"}}
+    views = dict.fromkeys(NAMES, GOOD)
+    [finding] = model.judge(stored, views, "", wanted=NAMES, now=NOW, proxied=True)
+    assert finding.grade == "warning"
+
+
+def test_a_rehearsal_is_not_mended_by_issuing_again() -> None:
+    stored = STORED | {"authority": "https://acme-staging-v02.api.letsencrypt.org/directory"}
+    [finding] = model.judge(stored, dict.fromkeys(NAMES, GOOD), "unknown issuer", wanted=NAMES, now=NOW)
+    assert finding.fix == "put the real ACME_SERVER back, then fab deploy"
+
+
+@pytest.mark.parametrize(("asks", "said"), [(True, "earlier when the authority asks"), (False, "by the schedule of")])
+def test_whose_schedule_it_is_renewed_by_is_said(asks: bool, said: str) -> None:
+    facts = model.facts(STORED | {"asks_authority": asks}, GOOD, now=NOW)
+    assert said in model.describe(facts, [], colour=False)
+    assert ("earlier" in model.describe(facts, [], colour=False)) is asks
 
 
 def test_what_cannot_be_known_is_said_to_be_unknown() -> None:
