@@ -222,6 +222,31 @@ def test_grafana_shows_one_dashboard_and_no_way_in(strict: Project) -> None:
         assert grafana.ask(path).status in (400, 404), path
 
 
+def test_grafana_is_administered_through_a_tunnel(strict: Project) -> None:
+    """As docs/how-to/dashboards.md says it."""
+    fields = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    inner = inside("docker", "inspect", "-f", fields, f"{APP}-grafana-1").strip()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["ssh", "-F", str(ROOT / ".lab/ssh_config"), "-l", "deploy", "-N", "-o", "ExitOnForwardFailure=yes"]
+    tunnel = subprocess.Popen([*words, "-L", f"127.0.0.1:{port}:{inner}:3000", "lab"], stdin=subprocess.DEVNULL)
+    try:
+
+        def health() -> int:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            try:
+                connection.request("GET", "/api/health")
+                return connection.getresponse().status
+            except OSError:
+                return 0
+
+        assert wait_until("the tunnel", lambda: health() == 200, 15)
+    finally:
+        tunnel.terminate()
+        tunnel.wait(10)
+
+
 def test_the_site_is_closed_with_a_message_and_opened_again(strict: Project) -> None:
     message = "Back at 10 é <script>alert(1)</script> \"quoted\" $HOME 'x'"
     before = running()
