@@ -6,6 +6,7 @@ import http.server
 import io
 import shutil
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from host_world import World, last
 from test_host_certificate import deploy
 
-from host import reach, tls
+from host import certificate, reach, releases, tls
 from host.errors import Failure
 from host.events import Journal
 
@@ -315,3 +316,44 @@ def test_an_authority_that_refuses_every_number_is_not_asked_for_ever(world: Wor
     status, data, _ = deploy(world, 1)
     assert (status, data["cause"]) == (12, "no certificate: the certificate authority has a problem of its own")
     assert len(world.calls("certbot certonly")) == 3
+
+
+@pytest.fixture
+def edge(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What nginx presents (`now`), and whether it serves what is installed."""
+    deploy(world, 1)
+    manifest = releases.load(world.config, "current").manifest
+    container = SimpleNamespace(service="nginx", name="nginx", state="running", addresses={"app_edge": "127.0.0.9"})
+    monkeypatch.setattr(certificate.compose, "containers", lambda _: [container])
+    monkeypatch.setattr(certificate, "_SERVED", 0.3)
+    pem = (world.config.tls / "fullchain.pem").read_text()
+    found = SimpleNamespace(
+        now=ssl.PEM_cert_to_DER_cert(pem), good=ssl.PEM_cert_to_DER_cert(pem), container=container,
+        confirm=lambda: certificate.confirm_served(world.config, manifest),
+    )  # fmt: skip
+    monkeypatch.setattr(certificate, "_presented", lambda address, name: found.now)
+    return found
+
+
+def test_what_is_served_is_read_back(edge: Any) -> None:
+    assert edge.confirm() == ", and served"
+
+
+@pytest.mark.parametrize("now", [b"another certificate", b""])
+def test_an_nginx_that_goes_on_with_the_old_one_or_presents_none_is_a_failure(edge: Any, now: bytes) -> None:
+    edge.now = now
+    with pytest.raises(Failure, match="does not serve the new certificate"):
+        edge.confirm()
+
+
+def test_new_workers_are_given_a_moment(edge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = iter([b"the old one"])
+    monkeypatch.setattr(certificate, "_presented", lambda address, name: next(later, edge.good))
+    assert edge.confirm() == ", and served"
+
+
+def test_when_there_is_nobody_to_ask_nothing_is_claimed(edge: Any) -> None:
+    edge.now = None
+    assert edge.confirm() == ""
+    edge.now, edge.container.state = b"another", "exited"
+    assert edge.confirm() == ""
