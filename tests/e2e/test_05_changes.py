@@ -39,7 +39,8 @@ def test_a_changed_prometheus_file_is_reloaded_and_nothing_else_happens(restored
 
 
 def test_a_changed_nginx_file_is_reloaded_and_nothing_else_happens(restored: Project) -> None:
-    restored.edit("files/nginx/snippets/headers.conf", "strict-origin-when-cross-origin", "no-referrer")
+    headers = "files/nginx/snippets/headers.conf.j2"
+    restored.edit(headers, '("Referrer-Policy", referrer_policy)', '("Referrer-Policy", "no-referrer")')
     assert planned(restored) == {"nginx": "reload"}
     before = containers()
     restored.fab("deploy", "-H", "lab", "--yes")
@@ -104,7 +105,7 @@ def test_another_version_switches_the_application_alone_and_is_served(restored: 
 
 
 def test_a_broken_nginx_file_is_found_before_anything_is_touched(restored: Project) -> None:
-    restored.edit("files/nginx/snippets/limits.conf", "send_timeout 10s;", "send_timeuot 10s;")
+    restored.edit("files/nginx/snippets/limits.conf.j2", "send_timeout {{", "send_timeuot {{")
     before, release = containers(), current()
     done = restored.fab("deploy", "-H", "lab", "--yes", expect=12)
     assert "send_timeuot" in done.stderr + done.stdout
