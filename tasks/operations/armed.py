@@ -55,7 +55,12 @@ def perform(s: Session, app: str, step: Step, *, seconds: int, wait: float) -> N
     try:
         _tried(lambda: _confirm(s, app, step.login))
     except InfraError as error:
-        _undone(s, app, seconds)
+        if not _undone(s, app, seconds):
+            raise HostFailed(
+                f"{step.name}: a new connection failed ({error.cause}), but the host has nothing left to undo: "
+                "the change was confirmed, or undone in time",
+                host=s.name, hint=f"see which: {hint.fab(s, 'setup --dry-run')}",
+            ) from error  # fmt: skip
         raise HostFailed(
             f"{step.name} would have shut {who} out ({error.cause}), so it was undone: everything is as before",
             host=s.name, hint="see why a new connection fails: ssh -v; then fab setup again",
@@ -92,10 +97,14 @@ def _anew(s: Session, login: str) -> Iterator[Session]:
         fresh.close()
 
 
-def _undone(s: Session, app: str, seconds: int) -> None:
-    """Have it undone at once over the connection there is, else wait until the host has done it."""
+def _undone(s: Session, app: str, seconds: int) -> bool:
+    """Have it undone at once over the connection there is, else wait until the host has done it.
+
+    False when the host answers that nothing waits to be undone: an answer to the confirmation may have been lost.
+    """
     try:
-        hostprogram.ask(s, app, "revert")
+        return bool(hostprogram.ask(s, app, "revert")["reverted"])
     except InfraError:
         s.out.warn(f"the open connection does not work either: {s.name} undoes the change within {seconds} s")
         time.sleep(seconds + _LATER)
+        return True

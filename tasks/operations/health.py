@@ -40,6 +40,11 @@ def health(s: Session) -> Report:
     return Report(data=data, text=text, status=ExitStatus.UNHEALTHY if failed else ExitStatus.OK)
 
 
+def address(s: Session, chosen: settings.Settings) -> str:
+    """Where looks from outside connect to; "" asks DNS, which does not know the names of the lab."""
+    return s.address if s.target.in_lab else chosen.public_address or ""
+
+
 def outside(s: Session, chosen: settings.Settings, *, closed: bool = False) -> list[model.Check]:
     """Look at the site as a visitor of it does.
 
@@ -50,8 +55,7 @@ def outside(s: Session, chosen: settings.Settings, *, closed: bool = False) -> l
     Returns:
         A check for each address, whatever came back.
     """
-    address = s.address if s.target.in_lab else chosen.public_address or ""
-    visitor = Visitor(address, chosen.trusted_ca_file)
+    visitor = Visitor(address(s, chosen), chosen.trusted_ca_file)
     site, grafana = chosen.site_url, chosen.grafana_url
     http = urls.http_url(chosen.site_domain, chosen.http_port)
     looks: list[Callable[[], model.Check]] = [

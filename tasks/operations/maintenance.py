@@ -8,7 +8,7 @@ from tasks.core import project, settings
 from tasks.core.errors import HostFailed
 from tasks.core.task import Report
 from tasks.core.visit import Visitor
-from tasks.operations import hint, hostprogram
+from tasks.operations import health, hint, hostprogram
 
 if TYPE_CHECKING:
     from tasks.core.session import Session
@@ -47,5 +47,4 @@ def _tell(s: Session, chosen: Settings, state: str, message: str) -> dict[str, o
 
 
 def _visit(s: Session, chosen: Settings) -> int:
-    address = s.address if s.target.in_lab else chosen.public_address or ""
-    return Visitor(address, chosen.trusted_ca_file).get(f"{chosen.site_url}/").status
+    return Visitor(health.address(s, chosen), chosen.trusted_ca_file).get(f"{chosen.site_url}/").status

@@ -12,7 +12,7 @@ from tasks.core.presented import Presented, presented
 from tasks.core.task import Report
 from tasks.core.visit import Visitor
 from tasks.model import ssl as model
-from tasks.operations import hint, hostprogram
+from tasks.operations import health, hint, hostprogram
 
 if TYPE_CHECKING:
     from tasks.core.session import Session
@@ -40,17 +40,17 @@ def look(s: Session, chosen: Settings) -> tuple[dict[str, Any], list[model.Findi
     return model.facts(stored, served[chosen.site_domain], now=time.time()), findings
 
 
-def _address(s: Session, chosen: Settings) -> str:
-    return s.address if s.target.in_lab else chosen.public_address or ""
-
-
 def _served(s: Session, chosen: Settings, name: str) -> Presented:
-    return presented(_address(s, chosen) or name, chosen.https_port, name)
+    return presented(health.address(s, chosen) or name, chosen.https_port, name)
 
 
 def _trust(s: Session, chosen: Settings) -> str:
     """Why a browser would not trust what is served, "" when it would."""
-    return Visitor(_address(s, chosen), chosen.trusted_ca_file).certificate(chosen.site_domain, chosen.https_port).error
+    return (
+        Visitor(health.address(s, chosen), chosen.trusted_ca_file)
+        .certificate(chosen.site_domain, chosen.https_port)
+        .error
+    )
 
 
 def issue(s: Session, *, force: bool, check: bool, wait: float) -> Report:
