@@ -9,7 +9,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from invoke.collection import Collection
 
-from tasks import audit, deploy, doctor, firewall, health, images, lab, maintenance, secrets, setup, ssl, trust
+from tasks import (
+    audit,
+    backup,
+    deploy,
+    doctor,
+    firewall,
+    health,
+    images,
+    lab,
+    maintenance,
+    restore,
+    secrets,
+    setup,
+    ssl,
+    trust,
+)
 from tasks.core.executor import install
 
 install()
@@ -18,9 +33,11 @@ ns = Collection(
     *(setup.setup, deploy.plan, deploy.deploy, deploy.rollback, deploy.releases),
     *(health.health, doctor.doctor, audit.audit, trust.trust),
 )
+ns.add_collection(Collection.from_module(backup, name="backup"))
 ns.add_collection(Collection.from_module(firewall, name="firewall"))
 ns.add_collection(Collection.from_module(images, name="images"))
 ns.add_collection(Collection.from_module(maintenance, name="maintenance"))
+ns.add_collection(Collection.from_module(restore, name="restore"))
 ns.add_collection(Collection.from_module(secrets, name="secrets"))
 ns.add_collection(Collection.from_module(ssl, name="ssl"))
 ns.add_collection(Collection.from_module(lab, name="lab"))

@@ -98,12 +98,20 @@ def ended(config: Config, path: Path, environment: dict[str, str]) -> int:
         # Nobody starts anything before this is done: the unit is still there, and whoever waits for the lock waits on.
         with lock.held(config.lock, config.app, {"who": "systemd", "what": "repair", "unit": None}, UNIT_WAIT):
             _undo(config, failure, journal)
+            _repair(config, journal)
             _note_death(config, failure)
             audit.recover(config)
     except Exception as error:
         journal.warn(f"undoing it failed as well: {as_failure(error, 'undoing it').cause}", "revert")
     journal.write(events.final(failure.status, failure.cause, failure.hint, failure.data))
     return Status.OK
+
+
+def _repair(config: Config, journal: Journal) -> None:
+    """End what a backup or a restore that was killed left."""
+    from host.backup import repair
+
+    repair.repair(config, journal)
 
 
 def _undo(config: Config, failure: Failure, journal: Journal) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from host import apply, certificate, compose, edge, live, loaded, lock, releases, state
+from host.backup import refill, repair
 from host.config import Config
 from host.errors import Failure, Status
 from host.events import Journal
@@ -40,7 +41,7 @@ def up(config: Config, journal: Journal, wait: float) -> dict[str, object]:
     """
     if releases.current_id(config) is None:
         return {"message": "nothing is deployed yet"}
-    if all_well(config, releases.load(config, "current")):
+    if not repair.due(config) and all_well(config, releases.load(config, "current")):
         return {"message": "everything runs"}
     info = {"who": "systemd", "what": "start", "unit": f"{config.app}.service"}
     with lock.held(config.lock, config.app, info, wait, on_wait=lambda f: journal.warn(f"waiting: {f.cause}")):
@@ -48,9 +49,12 @@ def up(config: Config, journal: Journal, wait: float) -> dict[str, object]:
         cut_off = state.marked(config)
         if cut_off and cut_off != release.id:
             journal.warn(f"the deploy of {cut_off} was cut off: going back to {release.id}")
+        if repair.due(config):
+            refill.repair(config, journal)  # before Redis starts with what is half exchanged
         try:
             # Without a deploy cut off the containers are right as they are, whatever a newer Compose thinks of them.
             apply.repair(config, journal, recreate=cut_off is not None)
+            repair.repair(config, journal)
         except Failure as failure:
             if failure.status != Status.UNHEALTHY or not compose.containers(config):
                 raise

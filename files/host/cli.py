@@ -18,6 +18,7 @@ from typing import Any
 from host import audit, background, events
 from host import config as configuration
 from host.background import Errand, out
+from host.backup import commands as backup
 from host.config import Config
 from host.errors import Failure, Status, as_failure
 from host.events import Journal
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("--after", default="", help='only when this release serves now ("none": when none does)')
     inside[0].add_argument("release")
     inside[1].add_argument("job", type=Path)
-    inside.append(_certificate_parsers(command))
+    inside += [_certificate_parsers(command), *backup.parsers(command, _who())]
     for each in inside:
         each.add_argument("--by", default="")
         each.add_argument("--from", default="", dest="origin")
@@ -322,6 +323,7 @@ _COMMANDS: dict[str, Callable[[Config, argparse.Namespace], int]] = {
     "run-converge": _run_converge,
     "ended": lambda config, args: background.ended(config, args.events, dict(os.environ)),
     "install-certificate": _install_certificate,
+    **backup.COMMANDS,
 }
 
 
@@ -339,7 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         failure = as_failure(error, args.command)
         line = json.dumps(events.final(failure.status, failure.cause, failure.hint, failure.data)).encode() + b"\n"
-        if args.command == "show":  # its stdout is the tar
+        if args.command in ("show", "fetch"):  # its stdout is the tar
             sys.stderr.buffer.write(line)
         else:
             out(line)

@@ -40,6 +40,10 @@ class Step:
         """Something worth seeing while the step runs."""
         self._journal.emit("output", self.name, "running", line, data)
 
+    def progress(self, label: str, done: int, total: int) -> None:
+        """How far it has come, in bytes; `total` is 0 when nobody knows."""
+        self._journal.emit("progress", self.name, "running", label, {"done": done, "total": total})
+
     def done(self, message: str, **data: Any) -> None:
         """Set what the step's last event says."""
         self.state, self.message, self.data = "done", message, data

@@ -12,6 +12,7 @@ from tasks.core.errors import ConnectionLost, ExitStatus, HostFailed, InfraError
 if TYPE_CHECKING:
     from tasks.core.feeder import Source
     from tasks.core.output import Output
+    from tasks.core.progress import Progress
     from tasks.core.session import Session
 
 _CLASSES: dict[ExitStatus, type[InfraError]] = {ExitStatus.LOCKED: Locked, ExitStatus.UNHEALTHY: Unhealthy}
@@ -26,6 +27,7 @@ class Renderer:
         self._out = out
         self._secrets = tuple(secrets)
         self._announced = ""
+        self._moving: tuple[tuple[str, str], Progress] | None = None
         self.final: dict[str, Any] | None = None
 
     def feed(self, line: str) -> None:
@@ -47,12 +49,21 @@ class Renderer:
             self._step(str(event.get("step", "")), str(event.get("state", "")), message, event.get("data") or {})
         elif kind == "output":
             self._out.info(f"    {message}")
+        elif kind == "progress":
+            self._progress(str(event.get("step", "")), message, event.get("data") or {})
         elif kind == "warning":
             self._out.warn(message)
         elif kind in ("done", "failed"):
             self.final = event
             for said in _log(event):
                 self._out.info(f"    {said}")
+
+    def _progress(self, step: str, label: str, data: dict[str, Any]) -> None:
+        done, total = int(data.get("done") or 0), int(data.get("total") or 0) or None
+        if self._moving is None or self._moving[0] != (step, label):
+            self._moving = (step, label), self._out.progress(label, total)
+        _, progress = self._moving
+        progress.advance(max(0, done - progress.done))
 
     def _step(self, name: str, state: str, message: str, data: dict[str, Any]) -> None:
         if state == "running":

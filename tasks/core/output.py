@@ -107,8 +107,9 @@ class Output:
         """A transfer's progress: a line redrawn on a terminal, a plain line now and then elsewhere. Bytes."""
         return Progress(self.console, self.prefix, label, total)
 
-    def confirm(self, question: str) -> bool:
-        """Ask on the terminal; True for y or yes, and without asking when the task was given --yes.
+    def confirm(self, question: str, *, word: str = "") -> bool:
+        """Ask on the terminal; True for y or yes, and without asking when the task was given --yes. With `word`, that
+        has to be typed instead.
 
         Raises UsageError when stdin is no terminal: a script answers with --yes, never by accident.
         """
@@ -117,10 +118,11 @@ class Output:
         if not sys.stdin or not sys.stdin.isatty():
             raise UsageError(f"this needs an answer and stdin is not a terminal: {question}", hint="repeat with --yes")
         with self.console.lock:
-            self.console.stderr.write(f"{self.prefix}{question} [y/N] ")
+            wanted = f'type "{word}" for yes' if word else "y/N"
+            self.console.stderr.write(f"{self.prefix}{question} [{wanted}] ")
             self.console.stderr.flush()
             answer = sys.stdin.readline()
-        return answer.strip().lower() in {"y", "yes"}
+        return answer.strip() == word if word else answer.strip().lower() in {"y", "yes"}
 
 
 def coloured(stream: TextIO) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -97,6 +98,7 @@ def render(sources: Mapping[str, bytes], settings: Settings, pins: Mapping[str, 
     }
     for name, variables in environments.items():
         files[f"{name}.env".removeprefix(".")] = File(dotenv.encode(variables), PRIVATE, secret=True)
+    files["backup/policy.json"] = File(json.dumps(_backups(settings), indent=1, sort_keys=True).encode() + b"\n")
     for path, value in _secrets(settings).items():
         files[f"secrets/{path}"] = File(value.encode(), PRIVATE, secret=True)
     try:
@@ -203,6 +205,19 @@ def _network6(app: str) -> str:
     """An IPv6 network for this application alone, from the addresses that are for private use."""
     digits = hashlib.sha256(f"{app}\0edge".encode()).hexdigest()
     return f"fd{digits[:2]}:{digits[2:6]}:{digits[6:10]}:{digits[10:14]}::/64"
+
+
+def _backups(settings: Settings) -> dict[str, Any]:
+    """What the host needs to know to make and keep backups; nothing secret."""
+    return {
+        "postgres_days": settings.postgres_backup_days,
+        "redis_days": settings.redis_backup_days,
+        "weeks": settings.backup_weeks,
+        "months": settings.backup_months,
+        "keep_last": settings.backup_keep_last,
+        "undo_hours": settings.restore_undo_hours,
+        "remotes": [],
+    }
 
 
 def _secrets(settings: Settings) -> dict[str, str]:

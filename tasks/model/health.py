@@ -119,7 +119,7 @@ def _clock(clock: Mapping[str, Any], now: float) -> Check:
 
 def _units(units: Mapping[str, str]) -> Iterable[Check]:
     for name, state in sorted(units.items()):
-        yield Check(f"unit {name}", state == "enabled", state)
+        yield Check(f"unit {name}", state in ("enabled", "static"), state)
 
 
 def certificate(not_after: float, not_before: float, issuer: str, *, now: float) -> Check:

@@ -51,13 +51,18 @@ def tell(s: Session, app: str, *words: object, text: str) -> Any:
 
 def _asked(s: Session, app: str, words: Sequence[object], stdin: bytes | None, secrets: tuple[Secret, ...]) -> Any:
     result = s.run(command(app, *words), stdin=stdin, root=True, deadline=_SECONDS, check=False, secrets=secrets)
+    return answer(s, app, str(words[0]), result, secrets)
+
+
+def answer(s: Session, app: str, word: str, result: Result, secrets: tuple[Secret, ...] = ()) -> Any:
+    """The JSON document in what the program's command `word` has said. Raises as `ask`."""
     lines = redact(result.text, secrets).splitlines()
     if result.status != 0:
         raise _failure(s, result, lines)
     try:
         return json.loads(lines[-1])
     except (IndexError, ValueError):
-        raise HostFailed(f"{app} {words[0]} gave no answer", host=s.name, hint="run the same again") from None
+        raise HostFailed(f"{app} {word} gave no answer", host=s.name, hint="run the same again") from None
 
 
 def files(s: Session, app: str, release: str, paths: Sequence[str]) -> dict[str, bytes]:

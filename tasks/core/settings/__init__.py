@@ -175,6 +175,12 @@ def _build(path: Path, given: Mapping[str, str]) -> Settings:
         prometheus_retention=v.text("PROMETHEUS_RETENTION"),
         postgres_backup_days=v.number("POSTGRES_BACKUP_DAYS"),
         redis_backup_days=v.number("REDIS_BACKUP_DAYS"),
+        backup_weeks=v.number("BACKUP_WEEKS"),
+        backup_months=v.number("BACKUP_MONTHS"),
+        backup_keep_last=v.number("BACKUP_KEEP_LAST"),
+        backup_time=v.text("BACKUP_TIME"),
+        drill_time=v.text("DRILL_TIME"),
+        restore_undo_hours=v.number("RESTORE_UNDO_HOURS"),
         backend_given=v.given_to(BACKEND_PREFIX),
         frontend_given=v.given_to(FRONTEND_PREFIX),
     )

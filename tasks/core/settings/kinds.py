@@ -270,5 +270,8 @@ KINDS: dict[str, Kind] = {
     "command": Kind(_COMMAND_SAYS, _command),
     "days": _number("a whole number of days", 1, 3650),
     "releases": _number("a whole number", 2, 100),
+    "few": _number("a whole number", 0, 120),
+    "copies": _number("a whole number", 1, 100),
+    "hours": _number("a whole number of hours", 1, 8760),
     "retention": _pattern("a number and h, d, w or y, such as 15d", r"[1-9][0-9]{0,4}[hdwy]"),
 }

@@ -355,6 +355,16 @@ SECTIONS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             _default(
                 "REDIS_BACKUP_DAYS", "days", "7", "How long Redis backups are kept. The newest good one always is."
             ),
+            _default("BACKUP_WEEKS", "few", "4", "Of how many weeks the last backup is kept besides."),
+            _default("BACKUP_MONTHS", "few", "6", "Of how many months the last backup is kept besides."),
+            _default("BACKUP_KEEP_LAST", "copies", "3", "How many of the last good backups are kept, however old."),
+            _default(
+                "BACKUP_TIME", "time of day", "03:15", "When the server backs itself up every day, in its own time."
+            ),
+            _default("DRILL_TIME", "time of day", "04:45", "When the server tries on Sundays whether they restore."),
+            _default(
+                "RESTORE_UNDO_HOURS", "hours", "72", "How long `fab restore.undo` can bring back what was replaced."
+            ),
         ),
     ),
 )

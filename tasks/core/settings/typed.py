@@ -99,6 +99,12 @@ class Settings:
     prometheus_retention: str
     postgres_backup_days: int
     redis_backup_days: int
+    backup_weeks: int
+    backup_months: int
+    backup_keep_last: int
+    backup_time: str
+    drill_time: str
+    restore_undo_hours: int
     backend_given: Mapping[str, Secret]
     frontend_given: Mapping[str, Secret]
 

@@ -1,0 +1,123 @@
+"""What is in a PostgreSQL database, counted: what a restored copy of it is compared with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from host.backup import sql
+
+# Those whose rows pg_dump writes or makes anew: tables (also single partitions) and materialised views, in any schema
+# but PostgreSQL's own, and not what an extension brings. With the columns that tell when a row was made.
+_TABLES = """
+SELECT n.nspname AS schema, c.relname AS name, coalesce((
+    SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
+    AND NOT a.attisdropped AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype)), '[]') AS times
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE (c.relkind = 'r' OR c.relkind = 'm' AND c.relispopulated) AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
+AND n.nspname <> 'information_schema'
+AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1, 2
+"""
+_EXTENSIONS = "SELECT extname AS name, extversion AS version FROM pg_extension ORDER BY 1"
+_OBJECTS = "SELECT count(*) AS number FROM pg_largeobject_metadata"
+# Where well-known migration tools keep how far they are: table, and the column that says it.
+_MIGRATIONS = (
+    ("schema_migrations", "version"),  # golang-migrate, dbmate, Rails
+    ("goose_db_version", "version_id"),
+    ("atlas_schema_revisions", "version"),
+    ("flyway_schema_history", "installed_rank"),
+    ("alembic_version", "version_num"),
+    ("_prisma_migrations", "migration_name"),
+    ("django_migrations", "id"),
+)
+_VOLATILE = re.compile(r"(--|\\(un)?restrict\b|\s*$)")
+
+Ask = Callable[[str], Iterable[str]]
+"""Runs SQL in one transaction, and gives the lines it answers."""
+
+
+def tables(ask: Ask) -> list[dict[str, Any]]:
+    """[{"schema", "name", "rows", "newest": the latest time in any column of that type, UTC, or None}], all counted."""
+    listed = [json.loads(line) for line in ask(f"SELECT row_to_json(t) FROM ({_TABLES}) t;")]
+    return [json.loads(line) for each in listed for line in ask(_count(each["schema"], each["name"], each["times"]))]
+
+
+def _count(schema: str, name: str, times: Sequence[str]) -> str:
+    newest = ", ".join(f"max({sql.identifier(column)})::timestamptz" for column in times)
+    value = f"greatest({newest})::text" if times else "NULL"
+    return (
+        f"SELECT json_build_object('schema', {sql.literal(schema)}, 'name', {sql.literal(name)}, 'rows', count(*), "
+        f"'newest', {value}) FROM {sql.identifier(schema)}.{sql.identifier(name)};"
+    )
+
+
+def extensions(ask: Ask) -> dict[str, str]:
+    """Version by name."""
+    found = [json.loads(line) for line in ask(f"SELECT row_to_json(e) FROM ({_EXTENSIONS}) e;")]
+    return {each["name"]: each["version"] for each in found}
+
+
+def large_objects(ask: Ask) -> int:
+    """How many there are."""
+    return int(next(iter(ask(f"{_OBJECTS};"))))
+
+
+def migration(ask: Ask) -> dict[str, str] | None:
+    """{"table", "version"}: how far the migrations of the application are, when a well-known tool does them."""
+    for table, column in _MIGRATIONS:
+        places = list(ask(
+            f"SELECT table_schema FROM information_schema.columns WHERE table_name = '{table}' "
+            f"AND column_name = '{column}' ORDER BY 1 LIMIT 1;"
+        ))  # fmt: skip
+        if places:
+            name = f"{sql.identifier(places[0])}.{sql.identifier(table)}"
+            version = list(ask(f"SELECT coalesce(max({column})::text, '') FROM {name};"))
+            return {"table": table, "version": version[0] if version else ""}
+    return None
+
+
+def take(ask: Ask) -> dict[str, Any]:
+    """Everything above: {"tables", "extensions", "large_objects", "migration"}."""
+    return {
+        "tables": tables(ask),
+        "extensions": extensions(ask),
+        "large_objects": large_objects(ask),
+        "migration": migration(ask),
+    }
+
+
+def schema_text(dumped: str) -> str:
+    """The output of `pg_dump --schema-only` without what differs from one run to the next: comments, blank lines, the
+    random word that newer versions put around it."""
+    return "".join(f"{line}\n" for line in dumped.split("\n") if not _VOLATILE.match(line))
+
+
+def schema_digest(dumped: str) -> str:
+    """sha256 of that, in hexadecimal."""
+    return hashlib.sha256(schema_text(dumped).encode()).hexdigest()
+
+
+def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """What a restored database has otherwise than its manifest says, in words; [] when it is equal."""
+    told = []
+    wanted, there = ({(t["schema"], t["name"]): t for t in side["tables"]} for side in (expected, found))
+    for key in sorted(set(wanted) - set(there)):
+        told.append(f"table {'.'.join(key)} is missing")
+    for key in sorted(set(there) - set(wanted)):
+        told.append(f"table {'.'.join(key)} should not be there")
+    for key in sorted(set(there) & set(wanted)):
+        if wanted[key]["rows"] != there[key]["rows"]:
+            told.append(f"{'.'.join(key)} has {there[key]['rows']} rows instead of {wanted[key]['rows']}")
+        elif wanted[key].get("newest") != there[key].get("newest"):
+            told.append(f"the newest row of {'.'.join(key)} is of {there[key].get('newest')} instead of "
+                        f"{wanted[key].get('newest')}")  # fmt: skip
+    for name in ("large_objects", "migration"):
+        if expected.get(name) != found.get(name):
+            told.append(f"{name.replace('_', ' ')}: {found.get(name)} instead of {expected.get(name)}")
+    if missing := sorted(set(expected["extensions"]) - set(found["extensions"])):
+        told.append(f"the extension {missing[0]} is missing")
+    return told

@@ -1,0 +1,182 @@
+"""The commands of backups and restores: their words, and what each does. Its modules are imported when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from host import audit, background
+from host.background import Errand, out
+from host.config import Config
+from host.errors import Failure, Status
+from host.events import Journal
+
+_KINDS = ("postgres", "redis", "config")
+Parsers = Callable[..., argparse.ArgumentParser]
+
+
+def parsers(command: Parsers, who: str) -> list[argparse.ArgumentParser]:
+    """Make the parsers; returns those of the units, which get what every unit has."""
+    making = command("backup", "make a backup, prove it, and drop those whose time is up")
+    trying = command("drill", "restore the newest backups into throwaway servers and compare")
+    putting = command("restore", "replace live data by those of a backup; or undo that")
+    units = [command(f"run-{name}", "be the unit", hidden=True) for name in ("backup", "drill", "restore")]
+    for each in (making, trying, units[0], units[1]):
+        each.add_argument("kind", choices=("all", *_KINDS))
+    for each in (making, units[0]):
+        each.add_argument("--reason", default="by hand")
+    for each in (putting, units[2]):
+        each.add_argument("kind", choices=("postgres", "redis"))
+        each.add_argument("source", help='"latest", an id, an absolute path, or "undo"')
+        each.add_argument("--other-database", action="store_true", help="also a dump of a database of another name")
+    for each in (making, trying, putting):
+        each.add_argument("--by", default=who, help="who asks for it")
+        each.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="wait that long for another command")
+    command("backups", "the backups on this host, as one JSON line")
+    pruning = command("prune", "drop the backups whose time is up")
+    pruning.add_argument("--dry-run", action="store_true", help="only say which")
+    pruning.add_argument("--by", default=who, help="who asks for it")
+    looking = command("inspect", "what a restore would replace by what, as one JSON line")
+    looking.add_argument("kind", choices=("postgres", "redis"))
+    looking.add_argument("source")
+    looking.add_argument("--other-database", action="store_true")
+    fetching = command("fetch", "write a file of a backup to stdout")
+    fetching.add_argument("kind", choices=_KINDS)
+    fetching.add_argument("id")
+    fetching.add_argument("path")
+    fetching.add_argument("--offset", type=int, default=0, metavar="BYTES")
+    command("upload", "take in a file on stdin to restore from; says where it lies")
+    return units
+
+
+def _launched(config: Config, args: argparse.Namespace, words: list[str]) -> int:
+    name = f"{config.app}-{words[0].removeprefix('run-')}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    words = [*words, "--by", args.by, "--from", audit.client() or ""]
+    return background.launch(config, words[0].removeprefix("run-"), name, words, args.wait)
+
+
+def _worked(config: Config, args: argparse.Namespace, what: str, body: Callable[[Journal], dict[str, object]]) -> int:
+    record: dict[str, Any] = {"what": what, "target": None, "by": args.by, "from": args.origin or None}
+    errand = Errand(args.by, what, record, args.unit)
+    return background.work(config, errand, args.events, background.UNIT_WAIT, body)
+
+
+def _kinds(args: argparse.Namespace) -> tuple[str, ...]:
+    return _KINDS if args.kind == "all" else (args.kind,)
+
+
+def _backup(config: Config, args: argparse.Namespace) -> int:
+    return _launched(config, args, ["run-backup", args.kind, "--reason", args.reason])
+
+
+def _run_backup(config: Config, args: argparse.Namespace) -> int:
+    from host.backup import run
+
+    what = f"backup of {'everything' if args.kind == 'all' else args.kind}"
+    return _worked(config, args, what, lambda journal: run.backup(config, _kinds(args), journal, args.reason))
+
+
+def _drill(config: Config, args: argparse.Namespace) -> int:
+    return _launched(config, args, ["run-drill", args.kind])
+
+
+def _run_drill(config: Config, args: argparse.Namespace) -> int:
+    from host.backup import drill
+
+    return _worked(config, args, "drill", lambda journal: drill.drill(config, _kinds(args), journal))
+
+
+def _restore(config: Config, args: argparse.Namespace) -> int:
+    other = ["--other-database"] if args.other_database else []
+    return _launched(config, args, ["run-restore", args.kind, args.source, *other])
+
+
+def _run_restore(config: Config, args: argparse.Namespace) -> int:
+    from host.backup import policy, refill, restore
+
+    def body(journal: Journal) -> dict[str, object]:
+        found = policy.load(config)
+        if args.kind == "redis":
+            if args.source == "undo":
+                return refill.undo(config, found, journal, by=args.by)
+            return refill.restore(config, found, args.source, journal, by=args.by)
+        if args.source == "undo":
+            return restore.undo(config, found, journal, by=args.by)
+        return restore.restore(config, found, args.source, journal, other=args.other_database, by=args.by)
+
+    return _worked(config, args, f"restore of {args.kind} from {args.source}", body)
+
+
+def _backups(config: Config, _args: argparse.Namespace) -> int:
+    from host.backup import refill, restore, run
+
+    undo = {"postgres": restore.kept_now(config), "redis": refill.kept_now(config)}
+    return _answer({**run.listing(config), "undo": undo})
+
+
+def _prune(config: Config, args: argparse.Namespace) -> int:
+    from host.backup import run
+
+    if args.dry_run:
+        return _answer(run.prune(config, _KINDS, Journal(None, None), rehearsal=True))
+    record = {"what": "prune", "target": None, "by": args.by, "from": audit.client()}
+    return background.work(
+        config, Errand(args.by, "pruning of backups", record), None, 0,
+        lambda journal: run.prune(config, _KINDS, journal, rehearsal=False),
+    )  # fmt: skip
+
+
+def _inspect(config: Config, args: argparse.Namespace) -> int:
+    from host import lock
+    from host.backup import policy, refill, restore
+
+    info = {"who": "inspect", "what": "a look at a backup", "unit": None}
+    with lock.held(config.lock, config.app, info, 10):
+        if args.kind == "redis":
+            return _answer(refill.inspect(config, args.source))
+        return _answer(restore.inspect(config, policy.load(config), args.source, other=args.other_database))
+
+
+def _fetch(config: Config, args: argparse.Namespace) -> int:
+    from host.backup import catalog
+
+    backup = catalog.find(config, args.kind, args.id)
+    names = {str(each["path"]) for each in backup.manifest["files"]} | {catalog.MANIFEST}
+    if args.path not in names:
+        raise Failure(f"backup {backup.id} has no file {args.path}", status=Status.REFUSED)
+    with (backup.path / args.path).open("rb") as stream:
+        stream.seek(args.offset)
+        while chunk := stream.read(1 << 20):
+            sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
+    return Status.OK
+
+
+def _upload(config: Config, _args: argparse.Namespace) -> int:
+    from host.backup import incoming
+
+    return _answer(incoming.take(config, sys.stdin.buffer))
+
+
+def _answer(value: dict[str, Any]) -> int:
+    out(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+    return Status.OK
+
+
+COMMANDS: dict[str, Callable[[Config, argparse.Namespace], int]] = {
+    "backup": _backup,
+    "run-backup": _run_backup,
+    "drill": _drill,
+    "run-drill": _run_drill,
+    "restore": _restore,
+    "run-restore": _run_restore,
+    "backups": _backups,
+    "prune": _prune,
+    "inspect": _inspect,
+    "fetch": _fetch,
+    "upload": _upload,
+}

@@ -1,0 +1,141 @@
+"""Drills: the newest backup restored into a throwaway server, and what is in it counted."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from host.backup import (
+    catalog,
+    census,
+    client,
+    essentials,
+    metrics,
+    postgres,
+    recognise,
+    redis,
+    refill,
+    restore,
+    sql,
+    swap,
+)
+from host.backup.catalog import Backup
+from host.backup.policy import Policy
+from host.backup.policy import load as policy_of
+from host.config import Config
+from host.errors import Failure, Status, as_failure
+from host.events import Journal
+
+_KEEP = 10  # results of drills a manifest has
+_MEMORY = 1 << 30  # bytes at most for the throwaway server
+_DEADLINE = 12 * 3600.0  # seconds
+_FAST = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "autovacuum=off", "-c", "wal_level=minimal",
+         "-c", "max_wal_senders=0"]  # fmt: skip
+
+
+def drill(config: Config, kinds: Sequence[str], journal: Journal) -> dict[str, object]:
+    """Restore the newest backup of each kind away from everything, and note in its manifest how that went.
+
+    Returns {"drills": [results], "message"}. Raises Failure (UNHEALTHY) when one does not restore.
+    """
+    policy = policy_of(config)
+    client.sweep(config)
+    done, failed = [], []
+    for kind in kinds:
+        backup = catalog.find(config, kind, "latest")
+        with journal.step("drill", f"restoring {kind} {backup.id} into a throwaway server") as step:
+            result = _one(config, policy, backup)
+            kept = (backup.manifest.get("drills") or [])[-_KEEP + 1 :]
+            catalog.note(backup, drills=[*kept, result])
+            done.append({"kind": kind, "id": backup.id, **result})
+            if result["ok"]:
+                step.done(f"{kind} {backup.id} restores: {result['seconds']} s")
+            else:
+                failed.append(f"{kind} {backup.id}: {result['cause']}")
+                step.done(f"{kind} {backup.id} does NOT restore: {result['cause']}")
+    metrics.write(config)
+    if failed:
+        raise Failure(f"a backup does not restore: {failed[0]}", hint="make a new one: fab backup",
+                      status=Status.UNHEALTHY, data={"drills": done})  # fmt: skip
+    return {"drills": done, "message": f"{len(done)} restored and compared"}
+
+
+def _one(config: Config, policy: Policy, backup: Backup) -> dict[str, Any]:
+    began = time.monotonic()
+    result: dict[str, Any] = {"at": time.time(), "source": "local", "data_age": round(time.time() - backup.taken)}
+    try:
+        catalog.check(backup.path, backup.manifest)
+        _try(config, policy, backup)
+        result |= {"ok": True, "cause": ""}
+    except Exception as error:
+        result |= {"ok": False, "cause": as_failure(error, "the drill").cause}
+    return {**result, "seconds": round(time.monotonic() - began, 1)}
+
+
+def _try(config: Config, policy: Policy, backup: Backup) -> None:
+    if backup.kind == "postgres":
+        _postgres(config, policy, backup)
+    elif backup.kind == "redis":
+        keys = refill.tried(config, backup.path / redis.FILE)
+        if backup.manifest["keys"] and not keys:
+            raise Failure(f"{keys} keys instead of {backup.manifest['keys']}")
+    else:
+        room = restore.scratch(config)
+        shutil.rmtree(room, ignore_errors=True)
+        room.mkdir(mode=0o700, parents=True)
+        try:
+            essentials.unpack(backup.path, room)
+            if not (room / "releases" / backup.manifest["release"] / "manifest.json").is_file():
+                raise Failure("the release is not in it")
+        finally:
+            shutil.rmtree(room, ignore_errors=True)
+
+
+def _postgres(config: Config, policy: Policy, backup: Backup) -> None:
+    image = client.server(config, "postgres").image_id
+    size = sum(int(each["bytes"]) for each in backup.manifest["databases"])
+    folder = Path("/var/lib/docker")
+    if shutil.disk_usage(folder).free < size + (1 << 30):
+        raise Failure(f"no room for a drill: it needs {size >> 20} MB and 1 GB to spare")
+    options = ["--user", "999:999", "--tmpfs", "/tmp", "--tmpfs", "/run/postgresql:uid=999,gid=999,mode=0755",  # noqa: S108
+               "-v", "/var/lib/postgresql/data", "--shm-size", "128m", "-e", f"POSTGRES_USER={policy.user}",
+               "-e", "POSTGRES_HOST_AUTH_METHOD=trust", "-e", "PGDATA=/var/lib/postgresql/data/drill",
+               "-e", "POSTGRES_INITDB_ARGS=--data-checksums"]  # fmt: skip
+    name = client.start(config, image, ["postgres", *_FAST], purpose="drill", options=options, memory=_MEMORY)
+    try:
+        ready = ["docker", "exec", name, "pg_isready", "-q", "-h", "127.0.0.1", "-U", policy.user]
+        sql.wait_for(ready, 120, "the throwaway server")
+        server = swap.Server(name, policy.user, policy.database)
+        there = {each["name"] for each in server.rows("SELECT rolname AS name FROM pg_roles")}
+        missing = [role for role in backup.manifest["roles"] if role not in there]
+        server.run(restore.role_statements((backup.path / "globals.sql").read_text("utf-8"), missing))
+        for number, each in enumerate(backup.manifest["databases"]):
+            _restored(config, policy, backup, server, told=each, database=f"drill{number}")
+    finally:
+        client.clear(config, "drill")
+
+
+def _restored(
+    config: Config, policy: Policy, backup: Backup, server: swap.Server, *, told: dict[str, Any], database: str
+) -> None:
+    exchange, name = swap.Exchange(database, database, ""), server.container
+    server.run(restore.creation(server, policy, exchange, told))
+    container = client.of_id(name, "postgres")
+    words = ["pg_restore", "--exit-on-error", "-j", str(postgres.jobs()), "-h", "127.0.0.1", "-U", policy.user, "-d",
+             database, f"/in/{told['directory']}"]  # fmt: skip
+    done = client.beside(config, container, words, purpose="restore", mounts={backup.path: "/in:ro"},
+                         deadline=_DEADLINE, check=False)  # fmt: skip
+    if done.status != 0:
+        raise recognise.refuse(backup.path, f"does not load: {sql.told(done.stderr) or done.last_line}")
+    with sql.session(name, policy.user, database) as session:
+        session.ask("SET TIME ZONE 'UTC'; SET DateStyle = 'ISO';")
+        different = census.differences(told, census.take(session.ask))
+        if different:
+            raise Failure(f"what was restored differs: {different[0]}")
+        for statement in filter(None, (word.strip() for word in policy.assertions.split(";\n"))):
+            answer = session.ask(f"{statement.rstrip(';')};")
+            if answer != ["t"]:
+                raise Failure(f"an assertion does not hold: {statement[:100]}")

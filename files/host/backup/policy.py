@@ -1,0 +1,79 @@
+"""How backups are to be made and kept, as the settings say: part of each release, read by every command and timer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from host import releases
+from host.config import Config
+from host.errors import Failure
+
+KINDS = ("postgres", "redis", "config")
+_HOUR = 3600.0  # seconds
+
+
+@dataclass(frozen=True)
+class Keep:
+    """How long backups of one kind are kept, and how many at least whatever their age."""
+
+    days: int
+    weeks: int
+    months: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The settings of backups. `remotes` are restic's names of repositories; files are absolute paths on the host."""
+
+    keep: dict[str, Keep]
+    undo_seconds: float
+    remotes: tuple[str, ...]
+    assertions: str  # SQL, each statement has to answer true; "" for none
+    point_in_time: bool
+    folder: Path  # public files for the remotes: known_hosts
+    secrets: Path  # password, s3.json, sftp_key
+    database: str
+    user: str
+
+    def login(self, service: str) -> Path:
+        """The directory that has the password of a service, readable for root alone."""
+        return self.secrets.parent / service
+
+
+def parse(raw: dict[str, Any], release: Path, database: str, user: str) -> Policy:
+    """The Policy in the JSON of backup/policy.json. Raises KeyError, ValueError or TypeError when it is none."""
+    weeks, months, last = int(raw["weeks"]), int(raw["months"]), int(raw["keep_last"])
+    return Policy(
+        keep={
+            "postgres": Keep(int(raw["postgres_days"]), weeks, months, last),
+            "redis": Keep(int(raw["redis_days"]), weeks, months, last),
+            "config": Keep(int(raw["postgres_days"]), weeks, months, last),
+        },
+        undo_seconds=float(raw["undo_hours"]) * _HOUR,
+        remotes=tuple(str(word) for word in raw["remotes"]),
+        assertions=str(raw.get("assertions") or ""),
+        point_in_time=bool(raw.get("point_in_time")),
+        folder=release / "backup",
+        secrets=release / "secrets" / "backup",
+        database=database,
+        user=user,
+    )
+
+
+def load(config: Config, release: str = "current") -> Policy:
+    """The policy of a release. Raises Failure when none is deployed, or it was made before there was one."""
+    found = releases.load(config, release)
+    path = found.path / "backup" / "policy.json"
+    settings = found.manifest.settings
+    try:
+        return parse(json.loads(path.read_bytes()), found.path, settings.postgres_db, settings.postgres_user)
+    except FileNotFoundError:
+        raise Failure(
+            f"release {found.id} was made before there were backups", hint="deploy once: fab deploy"
+        ) from None
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise Failure(f"{path} cannot be used ({type(error).__name__}: {error})", hint="deploy: fab deploy") from error

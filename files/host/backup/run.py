@@ -1,0 +1,107 @@
+"""Backing up, keeping and dropping: what the nightly timer, `fab backup` and a deploy before its migration do alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from host.backup import catalog, client, essentials, metrics, postgres, redis, restore, retention
+from host.backup.catalog import Backup
+from host.backup.policy import KINDS, Policy
+from host.backup.policy import load as policy_of
+from host.config import Config
+from host.errors import Failure, as_failure
+from host.events import Journal
+
+_MAKERS = {"postgres": postgres.make, "redis": redis.make, "config": essentials.make}
+
+
+def backup(config: Config, kinds: Sequence[str], journal: Journal, reason: str) -> dict[str, object]:
+    """Make a backup of each kind; one that fails does not keep the others from being made.
+
+    Returns {"backups": [ids], "message"}; raises the first Failure when all have been tried. The caller holds the
+    host's lock.
+    """
+    policy = policy_of(config)
+    client.sweep(config)
+    made: list[Backup] = []
+    failures: list[tuple[str, Failure]] = []
+    for kind in kinds:
+        try:
+            made.append(_MAKERS[kind](config, policy, journal, reason))
+        except Exception as error:
+            failure = as_failure(error, f"backing up {kind}")
+            failures.append((kind, failure))
+            journal.warn(f"no backup of {kind}: {failure.cause}")
+        metrics.attempted(config, kind, all(failed != kind for failed, _ in failures))
+    if made:
+        prune(config, [item.kind for item in made], journal, rehearsal=False)
+    if "postgres" in [item.kind for item in made] and (gone := restore.expire(config, policy)):
+        journal.emit("output", "", "running", f"the time to undo the last restore is up: {', '.join(gone)} dropped")
+    metrics.write(config)
+    if failures:
+        kind, failure = failures[0]
+        failure.data["backups"] = [item.id for item in made]
+        raise failure
+    return {"backups": [item.id for item in made], "message": ", ".join(f"{b.kind} {b.id}" for b in made)}
+
+
+def decisions(config: Config, policy: Policy, kind: str) -> list[tuple[Backup, str | None]]:
+    """Every backup of a kind and why it is kept; None for what may go."""
+    found = catalog.backups(config, kind)
+    items = [retention.Item(item.id, item.taken, _good(item)) for item in found]
+    kept = retention.decide(items, policy.keep[kind], time.time())
+    return [(item, kept[item.id]) for item in found]
+
+
+def _good(item: Backup) -> bool:
+    """One that is suddenly small counts for good only when a drill has restored it."""
+    drilled = any(drill.get("ok") for drill in item.manifest.get("drills") or [])
+    return item.verified and (drilled or not item.manifest.get("suspicious"))
+
+
+def prune(config: Config, kinds: Sequence[str], journal: Journal, *, rehearsal: bool) -> dict[str, object]:
+    """Remove what its time is up for; with `rehearsal` only say what. Returns {"removed": {kind: [ids]}, "message"}."""
+    policy = policy_of(config)
+    removed: dict[str, list[str]] = {}
+    for kind in kinds:
+        for item, reason in decisions(config, policy, kind):
+            if reason is None:
+                removed.setdefault(kind, []).append(item.id)
+                if not rehearsal:
+                    catalog.remove(item)
+    count = sum(len(ids) for ids in removed.values())
+    verb = "would be removed" if rehearsal else "removed"
+    if count:
+        journal.emit("output", "", "running", f"{count} old backup{'' if count == 1 else 's'} {verb}")
+    return {"removed": removed, "message": f"{count} {verb}"}
+
+
+def listing(config: Config) -> dict[str, Any]:
+    """Everything there is to know about the backups on this host, for `fab backup.list`: newest first."""
+    policy = policy_of(config)
+    rows = []
+    for kind in KINDS:
+        for item, reason in decisions(config, policy, kind):
+            manifest = item.manifest
+            rows.append({
+                "kind": kind, "id": item.id, "taken": item.taken, "bytes": item.bytes,
+                "shared_bytes": manifest.get("shared_bytes", 0), "seconds": manifest.get("seconds"),
+                "reason": manifest.get("reason"), "server": manifest.get("server"),
+                "verified": manifest.get("verified"), "suspicious": manifest.get("suspicious") or "",
+                "drills": manifest.get("drills") or [], "copies": manifest.get("copies") or [],
+                "kept": reason, "path": str(item.path), "holds": holds(item),
+                "files": [{"path": f["path"], "size": f["size"], "sha256": f["sha256"]} for f in manifest["files"]],
+            })  # fmt: skip
+    rows.sort(key=lambda row: (str(row["kind"]), -float(row["taken"])))
+    return {"backups": rows, "now": time.time()}
+
+
+def holds(item: Backup) -> dict[str, int]:
+    """What a backup holds, in numbers a person can compare."""
+    manifest = item.manifest
+    if item.kind == "postgres":
+        tables = [table for each in manifest["databases"] for table in each["tables"]]
+        return {"tables": len(tables), "rows": sum(int(table["rows"]) for table in tables)}
+    return {"keys": int(manifest.get("keys", 0))} if item.kind == "redis" else {}

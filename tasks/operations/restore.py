@@ -1,0 +1,89 @@
+"""Restoring from a backup or a dump, and undoing that."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.core import events, project, settings
+from tasks.core.errors import HostFailed, Refused, UsageError
+from tasks.core.task import Report
+from tasks.model import backup as model
+from tasks.operations import hint, hostprogram
+
+if TYPE_CHECKING:
+    from tasks.core.session import Session
+
+_CHUNK = 1 << 20  # bytes
+_LOOK = 4 * 3600.0  # seconds: all of a big dump is read
+
+
+def restore(s: Session, kind: str, source: str, *, other: bool, yes: bool, wait: float) -> Report:
+    """Have the host prove the file, show what it would replace, have that agreed to, and restore.
+
+    Raises Refused when the file is not to be had, is no good, or the answer is no: nothing was changed then.
+    """
+    if not source:
+        raise UsageError("which backup?", hint=f"--file latest, or one of {hint.fab(s, 'backup.list')}")
+    app = settings.load(s.settings_file).app_name
+    place = _on_host(s, app, source)
+    words = [*([] if not other else ["--other-database"])]
+    told = _inspected(s, app, ["inspect", kind, place, *words])
+    for line in model.replaced(told):
+        s.out.info(line)
+    if not yes and not _typed(s, str(told["database"])):
+        raise Refused("not confirmed, nothing was changed", host=s.name)
+    done = _follow(s, app, ["restore", kind, place, *words], wait)
+    undo = hint.fab(s, "restore.undo") + ("" if kind == "postgres" else f" --kind {kind}")
+    return Report(done, f"{s.name}: {done['source']} serves, {done['window']} s without service; undo it with: {undo}")
+
+
+def undo(s: Session, kind: str, *, yes: bool, wait: float) -> Report:
+    """Have the host bring back what the last restore replaced. Raises Refused when there is none, or on no."""
+    app = settings.load(s.settings_file).app_name
+    if kind not in ("postgres", "redis"):
+        raise UsageError(f"--kind is postgres or redis, not {kind}")
+    if not yes and not s.out.confirm(f"Bring back what the last restore of {kind} on {s.name} replaced?"):
+        raise Refused("not confirmed, nothing was changed", host=s.name)
+    done = _follow(s, app, ["restore", kind, "undo"], wait)
+    return Report(done, f"{s.name}: what was replaced serves again, {done['window']} s without service")
+
+
+def _typed(s: Session, name: str) -> bool:
+    return s.out.confirm(f"Replace it on {s.name}?", word=name)
+
+
+def _on_host(s: Session, app: str, source: str) -> str:
+    """What the host is to be told: a file that is here is sent there first."""
+    path = Path(source).expanduser()
+    if source == "latest" or not path.exists():
+        return source
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory: pack it first: tar -C {path} -cf dump.tar .")
+    digest = hashlib.sha256()
+    with s.out.progress(f"sending {path.name}", path.stat().st_size) as progress, path.open("rb") as stream:
+
+        def chunks() -> Iterator[bytes]:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+                progress.advance(len(chunk))
+                yield chunk
+
+        result = s.run(hostprogram.command(app, "upload"), stdin=chunks(), root=True, deadline=None, check=False)
+    told = hostprogram.answer(s, app, "upload", result)
+    if told["sha256"] != digest.hexdigest():
+        raise HostFailed(f"{path.name} did not arrive as it is here", host=s.name, hint="run the same again")
+    return str(told["path"])
+
+
+def _inspected(s: Session, app: str, words: list[str]) -> dict[str, Any]:
+    result = s.run(hostprogram.command(app, *words), root=True, deadline=_LOOK, check=False)
+    told: dict[str, Any] = hostprogram.answer(s, app, words[0], result)
+    return told
+
+
+def _follow(s: Session, app: str, words: list[str], wait: float) -> dict[str, Any]:
+    command = hostprogram.command(app, *words, "--by", project.operator(), "--wait", f"{wait:g}")
+    return events.follow(s, command, again=hint.fab(s, "backup.list"))
