@@ -54,7 +54,8 @@ def up(config: Config, journal: Journal, wait: float) -> dict[str, object]:
         try:
             # Without a deploy cut off the containers are right as they are, whatever a newer Compose thinks of them.
             apply.repair(config, journal, recreate=cut_off is not None)
-            repair.repair(config, journal)
+            if repair.due(config):
+                repair.repair(config, journal)
         except Failure as failure:
             if failure.status != Status.UNHEALTHY or not compose.containers(config):
                 raise

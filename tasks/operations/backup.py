@@ -90,6 +90,7 @@ def pull(s: Session, kind: str, name: str, to: str) -> Report:
 def _private(path: Path) -> Path:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600, exist_ok=True)
+    path.chmod(0o600)
     return path
 
 

@@ -131,6 +131,12 @@ def sweep(config: Config) -> None:
     for kind in KINDS:
         for path in folder(config, kind).glob(f"{_PARTIAL}*"):
             shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(scratch(config), ignore_errors=True)
+
+
+def scratch(config: Config) -> Path:
+    """Where dumps are unpacked while somebody holds the host's lock."""
+    return config.root / "shared" / "backups" / ".restore"
 
 
 def files_of(path: Path) -> list[Path]:

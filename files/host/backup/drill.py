@@ -83,7 +83,7 @@ def _try(config: Config, policy: Policy, backup: Backup) -> None:
         if backup.manifest["keys"] and not keys:
             raise Failure(f"{keys} keys instead of {backup.manifest['keys']}")
     else:
-        room = restore.scratch(config)
+        room = catalog.scratch(config)
         shutil.rmtree(room, ignore_errors=True)
         room.mkdir(mode=0o700, parents=True)
         try:

@@ -120,7 +120,7 @@ def check_plain(path: Path, server: int) -> None:
         raise refuse(path, "is cut off: its last line is missing")
     for line in head.splitlines()[:40]:
         if line.startswith(b"-- Dumped from database version "):
-            check_version(path, line.split()[-1].decode("ascii", "replace"), server)
+            check_version(path, line.split()[5].decode("ascii", "replace"), server)
     with path.open("rb") as stream:
         for line in stream:
             if line.startswith((b"\\connect ", b"\\c ")):

@@ -16,7 +16,6 @@ from typing import Any
 from host import durable, process
 from host.backup import catalog, client, essentials, recognise, redis
 from host.backup.policy import Policy
-from host.backup.restore import scratch
 from host.backup.window import closed, reopen, well
 from host.config import Config
 from host.errors import Failure, Status, one_line
@@ -39,7 +38,7 @@ def opened(config: Config, name: str) -> Iterator[tuple[str, float | None, Path,
 
     Raises Failure (REFUSED) for what is damaged, or no RDB file, or of another application. Changes nothing.
     """
-    room = scratch(config)
+    room = catalog.scratch(config)
     shutil.rmtree(room, ignore_errors=True)
     room.mkdir(mode=0o700, parents=True)
     try:

@@ -45,17 +45,12 @@ class Source:
         return next((each for each in found if each["name"] == database), None)
 
 
-def scratch(config: Config) -> Path:
-    """Where dumps are unpacked for a restore."""
-    return config.root / "shared" / "backups" / ".restore"
-
-
 @contextmanager
 def opened(config: Config, policy: Policy, name: str, *, other: bool) -> Iterator[Source]:
     """Find and prove what is to be restored: a backup's id, "latest", or a path. Raises Failure (REFUSED) for what is
     damaged, of another application, another version or another database (unless `other`). Changes nothing.
     """
-    room = scratch(config)
+    room = catalog.scratch(config)
     shutil.rmtree(room, ignore_errors=True)
     room.mkdir(mode=0o700, parents=True)
     try:

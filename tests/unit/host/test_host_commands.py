@@ -297,9 +297,11 @@ def test_the_same_sources_give_the_same_program_and_another_root_another(tmp_pat
     assert program.digest(program.build("shop")) != program.digest(program.build("shop", "/srv/shop"))
     assert program.digest(b"") == hashlib.sha256(b"").hexdigest()
     touched = tmp_path / "host"
-    touched.mkdir()
-    for path in Path(program.__file__).parents[2].joinpath("files/host").glob("*.py"):
-        (touched / path.name).write_bytes(path.read_bytes())
+    sources = Path(program.__file__).parents[2] / "files/host"
+    for path in sources.rglob("*.py"):
+        copy = touched / path.relative_to(sources)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
     assert program.archive({"app": "shop", "root": "/opt/shop"}, touched) == program.build("shop")
 
 
