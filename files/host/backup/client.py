@@ -14,7 +14,8 @@ from host.config import Config
 from host.errors import Failure
 from host.process import Done
 
-_LABEL = "throwaway"
+PURPOSES = ("backup", "restore", "drill", "try")
+"""What throwaway containers are for: each is the end of the name of one."""
 _QUICK = 60.0  # seconds
 # Programs must not wait for each other's place: the databases and the application come first.
 _LIMITS = ("--pids-limit", "256", "--cpu-shares", "512")
@@ -39,7 +40,7 @@ def of_id(container: str, service: str) -> Container:
 
 def _container(config: Config, image: str, purpose: str, network: str, options: Sequence[str]) -> list[str]:
     return [
-        "docker", "run", "--name", f"{config.app}-{purpose}", "--label", f"{config.app}.{_LABEL}=1", "--pull", "never",
+        "docker", "run", "--name", f"{config.app}-{purpose}", "--pull", "never",
         "--network", network, "--log-driver", "none", *_CONFINED, *_LIMITS, *options,
     ]  # fmt: skip
 
@@ -114,7 +115,5 @@ def clear(config: Config, purpose: str) -> None:
 
 def sweep(config: Config) -> None:
     """Remove every throwaway container that a killed command left. The caller holds the host's lock."""
-    label = f"label={config.app}.{_LABEL}"
-    found = process.run(["docker", "ps", "-aq", "--filter", label], deadline=_QUICK, check=False).text.split()
-    if found:
-        process.run(["docker", "rm", "-f", "-v", *found], deadline=_QUICK, check=False)
+    names = [f"{config.app}-{purpose}" for purpose in PURPOSES]
+    process.run(["docker", "rm", "-f", "-v", *names], deadline=_QUICK, check=False)
