@@ -3,7 +3,6 @@ account at their authority, Grafana's own database."""
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import tarfile
 import time
@@ -124,16 +123,3 @@ def unpack(backup: Path, into: Path) -> None:
                 tar.extract(member, into, set_attrs=True, numeric_owner=True)
     except (tarfile.TarError, EOFError) as error:
         raise Failure(f"the archive of the configuration cannot be read: {error}") from error
-
-
-def copy_grafana(unpacked: Path, config: Config) -> bool:
-    """Give Grafana, which must not run, its database back; False when the backup has none or there is no volume."""
-    source, folder = unpacked / "grafana" / _GRAFANA, volume(config, "grafana_data")
-    if folder is None or not source.is_file():
-        return False
-    target = folder / _GRAFANA
-    shutil.copyfile(source, target)
-    owner = folder.stat()
-    shutil.chown(target, owner.st_uid, owner.st_gid)
-    target.chmod(0o640)
-    return True
