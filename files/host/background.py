@@ -27,6 +27,12 @@ def out(line: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
+def answer(value: dict[str, Any]) -> int:
+    """One JSON document on stdout: what a question is answered with."""
+    out(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+    return Status.OK
+
+
 def launch(config: Config, kind: str, name: str, command: list[str], wait: float) -> int:
     """Start `command` (words of this program) as unit `name` and follow it to its end; returns its exit status.
 
@@ -98,9 +104,9 @@ def ended(config: Config, path: Path, environment: dict[str, str]) -> int:
         # Nobody starts anything before this is done: the unit is still there, and whoever waits for the lock waits on.
         with lock.held(config.lock, config.app, {"who": "systemd", "what": "repair", "unit": None}, UNIT_WAIT):
             _undo(config, failure, journal)
-            _repair(config, journal)
             _note_death(config, failure)
             audit.recover(config)
+            _repair(config, journal)
     except Exception as error:
         journal.warn(f"undoing it failed as well: {as_failure(error, 'undoing it').cause}", "revert")
     journal.write(events.final(failure.status, failure.cause, failure.hint, failure.data))

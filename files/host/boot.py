@@ -53,9 +53,11 @@ def up(config: Config, journal: Journal, wait: float) -> dict[str, object]:
             refill.repair(config, journal)  # before Redis starts with what is half exchanged
         try:
             # Without a deploy cut off the containers are right as they are, whatever a newer Compose thinks of them.
-            apply.repair(config, journal, recreate=cut_off is not None)
-            if repair.due(config):
-                repair.repair(config, journal)
+            try:
+                apply.repair(config, journal, recreate=cut_off is not None)
+            finally:
+                if repair.due(config):  # the application may be unwell because its database is closed
+                    repair.repair(config, journal)
         except Failure as failure:
             if failure.status != Status.UNHEALTHY or not compose.containers(config):
                 raise

@@ -17,7 +17,7 @@ from typing import Any
 
 from host import audit, background, events
 from host import config as configuration
-from host.background import Errand, out
+from host.background import Errand, answer, out
 from host.backup import commands as backup
 from host.config import Config
 from host.errors import Failure, Status, as_failure
@@ -165,19 +165,19 @@ def _record(args: argparse.Namespace, what: str, target: str | None) -> dict[str
 
 
 def _audit(config: Config, args: argparse.Namespace) -> int:
-    return _answer({"entries": audit.tail(config, args.lines)})
+    return answer({"entries": audit.tail(config, args.lines)})
 
 
 def _resolve(config: Config, _args: argparse.Namespace) -> int:
     from host import resolve
 
-    return _answer(resolve.resolve(config, sys.stdin.buffer.read(_QUESTION)))
+    return answer(resolve.resolve(config, sys.stdin.buffer.read(_QUESTION)))
 
 
 def _missing_layers(config: Config, _args: argparse.Namespace) -> int:
     from host import load
 
-    return _answer(load.missing(config, sys.stdin.buffer.read(_QUESTION)))
+    return answer(load.missing(config, sys.stdin.buffer.read(_QUESTION)))
 
 
 def _load(config: Config, args: argparse.Namespace) -> int:
@@ -192,11 +192,6 @@ def _load(config: Config, args: argparse.Namespace) -> int:
         config, Errand(args.by, "sending of images", record), None, args.wait,
         lambda journal: load.load(config, sys.stdin.buffer, journal, expected),
     )  # fmt: skip
-
-
-def _answer(value: dict[str, Any]) -> int:
-    out(json.dumps(value, ensure_ascii=False).encode() + b"\n")
-    return Status.OK
 
 
 def _converge(config: Config, args: argparse.Namespace) -> int:
@@ -225,7 +220,7 @@ def _certificate(config: Config, args: argparse.Namespace) -> int:
     if args.action == "status":
         from host import tls
 
-        return _answer(tls.status(config))
+        return answer(tls.status(config))
     flags = [f"--{name.replace('_', '-')}" for name in ("force", "dry_run", "skip_check") if getattr(args, name)]
     unit = f"{config.app}-certificate-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     names = [word for name in args.name for word in ("--name", name)]
@@ -249,7 +244,7 @@ def _run_certificate(config: Config, args: argparse.Namespace) -> int:
 def _exposure(_config: Config, _args: argparse.Namespace) -> int:
     from host import exposure
 
-    return _answer(exposure.exposure())
+    return answer(exposure.exposure())
 
 
 def _armed(config: Config, args: argparse.Namespace) -> int:
@@ -268,11 +263,11 @@ def _maintenance(config: Config, args: argparse.Namespace) -> int:
         message = sys.stdin.buffer.read(_QUESTION).decode("utf-8", "replace")
         told = maintenance.close(config, message, args.by)
         audit.note(config, record)
-        return _answer({"closed": told, "changed": True})
+        return answer({"closed": told, "changed": True})
     changed = maintenance.open_again(config)
     if changed:
         audit.note(config, record)
-    return _answer({"closed": None, "changed": changed})
+    return answer({"closed": None, "changed": changed})
 
 
 def _up(config: Config, _args: argparse.Namespace) -> int:
@@ -341,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         failure = as_failure(error, args.command)
         line = json.dumps(events.final(failure.status, failure.cause, failure.hint, failure.data)).encode() + b"\n"
-        if args.command in ("show", "fetch"):  # its stdout is the tar
+        if args.command in ("show", "fetch"):  # their stdout is a file
             sys.stderr.buffer.write(line)
         else:
             out(line)

@@ -216,7 +216,6 @@ def _backups(settings: Settings) -> dict[str, Any]:
         "months": settings.backup_months,
         "keep_last": settings.backup_keep_last,
         "undo_hours": settings.restore_undo_hours,
-        "remotes": [],
     }
 
 

@@ -21,21 +21,22 @@ _CHUNK = 1 << 20  # bytes
 
 def make(s: Session, kind: str, *, wait: float) -> Report:
     """Have the host make backups. Raises as the host says why it could not."""
-    done = _follow(s, ["backup", kind, "--reason", "by hand"], wait, "backup.list")
-    return Report(done, f"{s.name}: {done['message'] if 'message' in done else ', '.join(done['backups'])}")
+    done = follow(s, ["backup", kind, "--reason", "by hand"], wait)
+    return Report(done, f"{s.name}: {', '.join(done['backups'])}")
 
 
 def drill(s: Session, kind: str, *, wait: float) -> Report:
     """Have the host restore its newest backups elsewhere. Raises Unhealthy when one does not restore."""
-    done = _follow(s, ["drill", kind], wait, "backup.list")
+    done = follow(s, ["drill", kind], wait)
     lines = [f"{each['kind']} {each['id']}: restored and compared in {each['seconds']} s" for each in done["drills"]]
     return Report(done, "\n".join(f"{s.name}: {line}" for line in lines))
 
 
-def _follow(s: Session, words: list[str], wait: float, again: str) -> dict[str, Any]:
+def follow(s: Session, words: list[str], wait: float) -> dict[str, Any]:
+    """Have the host do a long command of backups, and show how it goes. Raises as `events.follow`."""
     app = settings.load(s.settings_file).app_name
     command = hostprogram.command(app, *words, "--by", project.operator(), "--wait", f"{wait:g}")
-    return events.follow(s, command, again=hint.fab(s, again))
+    return events.follow(s, command, again=hint.fab(s, "backup.list"))
 
 
 def listing(s: Session) -> Report:
@@ -79,7 +80,7 @@ def pull(s: Session, kind: str, name: str, to: str) -> Report:
     with s.out.progress(f"fetching {row['id']}", total) as progress:
         for each in row["files"]:
             _file(s, app, row, each, folder, progress=progress)
-    manifest = _fetched(s, app, row, "manifest.json", 0)
+    manifest = s.run(hostprogram.command(app, "fetch", kind, row["id"], "manifest.json"), root=True).stdout
     _private(folder / "manifest.json").write_bytes(manifest)
     return Report(
         {"path": str(folder), "bytes": total, "id": row["id"]},
@@ -120,11 +121,6 @@ def _file(s: Session, app: str, row: dict[str, Any], each: dict[str, Any], folde
         part.unlink()
         raise HostFailed(f"{each['path']} did not arrive as it is there", host=s.name, hint="run the same again")
     part.rename(path)
-
-
-def _fetched(s: Session, app: str, row: dict[str, Any], path: str, offset: int) -> bytes:
-    words = ["fetch", row["kind"], row["id"], path, "--offset", str(offset)]
-    return s.run(hostprogram.command(app, *words), root=True).stdout
 
 
 def _digest(path: Path) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.core import events, project, settings
+from tasks.core import settings
 from tasks.core.errors import HostFailed, Refused, UsageError
 from tasks.core.task import Report
 from tasks.model import backup as model
-from tasks.operations import hint, hostprogram
+from tasks.operations import backup, hint, hostprogram
 
 if TYPE_CHECKING:
     from tasks.core.session import Session
@@ -29,30 +29,26 @@ def restore(s: Session, kind: str, source: str, *, other: bool, yes: bool, wait:
         raise UsageError("which backup?", hint=f"--file latest, or one of {hint.fab(s, 'backup.list')}")
     app = settings.load(s.settings_file).app_name
     place = _on_host(s, app, source)
-    words = [*([] if not other else ["--other-database"])]
+    words = ["--other-database"] if other else []
     told = _inspected(s, app, ["inspect", kind, place, *words])
     for line in model.replaced(told):
         s.out.info(line)
-    if not yes and not _typed(s, str(told["database"])):
+    if not yes and not s.out.confirm(f"Replace it on {s.name}?", word=str(told["database"])):
         raise Refused("not confirmed, nothing was changed", host=s.name)
-    done = _follow(s, app, ["restore", kind, place, *words], wait)
+    # what was agreed to, and not what is the latest by now
+    done = backup.follow(s, ["restore", kind, str(told["source"]), *words], wait)
     undo = hint.fab(s, "restore.undo") + ("" if kind == "postgres" else f" --kind {kind}")
     return Report(done, f"{s.name}: {done['source']} serves, {done['window']} s without service; undo it with: {undo}")
 
 
 def undo(s: Session, kind: str, *, yes: bool, wait: float) -> Report:
     """Have the host bring back what the last restore replaced. Raises Refused when there is none, or on no."""
-    app = settings.load(s.settings_file).app_name
     if kind not in ("postgres", "redis"):
         raise UsageError(f"--kind is postgres or redis, not {kind}")
     if not yes and not s.out.confirm(f"Bring back what the last restore of {kind} on {s.name} replaced?"):
         raise Refused("not confirmed, nothing was changed", host=s.name)
-    done = _follow(s, app, ["restore", kind, "undo"], wait)
+    done = backup.follow(s, ["restore", kind, "undo"], wait)
     return Report(done, f"{s.name}: what was replaced serves again, {done['window']} s without service")
-
-
-def _typed(s: Session, name: str) -> bool:
-    return s.out.confirm(f"Replace it on {s.name}?", word=name)
 
 
 def _on_host(s: Session, app: str, source: str) -> str:
@@ -82,8 +78,3 @@ def _inspected(s: Session, app: str, words: list[str]) -> dict[str, Any]:
     result = s.run(hostprogram.command(app, *words), root=True, deadline=_LOOK, check=False)
     told: dict[str, Any] = hostprogram.answer(s, app, words[0], result)
     return told
-
-
-def _follow(s: Session, app: str, words: list[str], wait: float) -> dict[str, Any]:
-    command = hostprogram.command(app, *words, "--by", project.operator(), "--wait", f"{wait:g}")
-    return events.follow(s, command, again=hint.fab(s, "backup.list"))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.world import APP, Project, all_containers, container_of, in_container, inside, sql, wait_until
+from tests.e2e.world import APP, HOST, Project, all_containers, container_of, in_container, inside, sql, wait_until
 
 BACKUPS = f"/opt/{APP}/shared/backups"
 AWKWARD = r"""
@@ -59,6 +60,12 @@ def redis(*words: str) -> str:
     return in_container("redis", "sh", "-c", shell, "sh", *words)
 
 
+def serialized(*names: str) -> list[str]:
+    """A digest of each key as Redis serializes it."""
+    shell = 'export REDISCLI_AUTH="$(cat /run/secrets/password)"; redis-cli DUMP "$1" | sha256sum'
+    return [in_container("redis", "sh", "-c", shell, "sh", name) for name in names]
+
+
 def nothing_is_left() -> None:
     left = inside("sh", "-c", f"ls -d {BACKUPS}/*/.partial-* {BACKUPS}/.restore 2>/dev/null; true").split()
     assert left == []
@@ -100,20 +107,24 @@ def test_a_restore_brings_back_the_same_database_and_undo_what_it_replaced(story
 
 
 def test_redis_has_what_it_had_also_after_a_restart(story: Project) -> None:
+    redis("FLUSHALL")
     redis("HSET", "hash", "a", "1")
     redis("SET", "lasting", "x", "EX", "100000")
     redis("XADD", "stream", "1-1", "f", "v")
-    digest = redis("DEBUG", "DIGEST") if "unknown" not in redis("DEBUG", "DIGEST") else redis("DUMP", "hash")
+    redis("XGROUP", "CREATE", "stream", "group", "0")
+    redis("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() return 7 end)")
+    before = serialized("hash", "lasting", "stream")
     story.fab("backup.redis", "-H", "lab")
     redis("FLUSHALL")
+    redis("FUNCTION", "FLUSH")
     redis("SET", "after", "1")
     story.fab("restore.redis", "-H", "lab", "--file", "latest", "--yes")
-    assert redis("HGET", "hash", "a").strip() == "1"
-    assert redis("XLEN", "stream").strip() == "1"
-    assert 0 < int(redis("TTL", "lasting")) <= 100000
+    assert serialized("hash", "lasting", "stream") == before
     inside("docker", "restart", container_of("redis"))
-    wait_until("redis to serve", lambda: redis("HGET", "hash", "a").strip() == "1")
-    assert digest
+    wait_until("redis to serve", lambda: redis("GET", "lasting").strip() == "x")
+    assert serialized("hash", "lasting", "stream") == before
+    assert 0 < int(redis("TTL", "lasting")) <= 100000
+    assert redis("FCALL", "f", "0").strip() == "7"
     story.fab("restore.undo", "-H", "lab", "--kind", "redis", "--yes")
     assert redis("GET", "after").strip() == "1"
     nothing_is_left()
@@ -160,27 +171,135 @@ def test_a_backup_that_changed_on_the_disk_is_refused_and_the_drill_finds_it(sto
     story.fab("backup.drill", "--kind", "postgres", "-H", "lab")
 
 
-@pytest.mark.parametrize("phase", ["load", "exchange"])
-def test_killed_in_the_middle_of_a_restore_the_old_data_serve_on(story: Project, phase: str) -> None:
+MARK = {kind: f"/opt/{APP}/shared/state/restoring-{kind}.json" for kind in ("postgres", "redis")}
+
+
+def kill_when(condition: str, later: float) -> subprocess.Popen[str]:
+    """Kill the restore without mercy, `later` seconds after the condition (of a shell in the host) holds."""
+    script = f"while ! {condition}; do sleep 0.01; done; sleep {later}; systemctl kill -s KILL '{APP}-restore-*'"
+    return subprocess.Popen(["docker", "exec", HOST, "timeout", "60", "sh", "-c", script], text=True)
+
+
+# Once while it loads beside the live data, and twice while the site is closed: before the exchange, and around it.
+PHASES = {
+    "loading": (f"test -e {MARK['postgres']}", 0.3),
+    "closed": (f"test -e /opt/{APP}/shared/maintenance/on", 0.05),
+    "exchanging": (f"test -e /opt/{APP}/shared/maintenance/on", 0.3),
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_killed_anywhere_in_a_restore_the_old_data_serve_on(story: Project, phase: str) -> None:
     story.fab("backup.postgres", "-H", "lab")
     execute("CREATE TABLE IF NOT EXISTS only_here (a int);")
     before = dumped()
-    running = story.start("restore.postgres", "-H", "lab", "--file", "latest", "--yes")
-    assert running.stdout is not None
-    for line in running.stdout:
-        if phase in line or (phase == "load" and "loading" in line):
-            break
-    inside("sh", "-c", "systemctl kill -s KILL 'maicivy-restore-*'", check=False)
-    running.communicate(timeout=120)
-    if running.returncode != 0:
-        assert dumped() == before
-        assert [name for name in databases() if "__restore" in name] == []
-    else:
-        story.fab("restore.undo", "-H", "lab", "--yes")
+    killer = kill_when(*PHASES[phase])
+    story.fab("restore.postgres", "-H", "lab", "--file", "latest", "--yes", expect=12)
+    assert killer.wait(60) == 0
     assert dumped() == before
+    assert [name for name in databases() if "__restore" in name] == []
+    assert not closed(), "the site is open again"
     nothing_is_left()
     execute("DROP TABLE only_here;")
-    assert story.fab("health", "-H", "lab")
+
+
+@pytest.mark.parametrize("phase", ["closed", "exchanging"])
+def test_killed_anywhere_in_an_undo_neither_state_is_lost(story: Project, phase: str) -> None:
+    execute("CREATE TABLE IF NOT EXISTS replaced (a int);")
+    replaced = dumped()
+    story.fab("restore.postgres", "-H", "lab", "--file", "latest", "--yes")
+    restored = dumped()
+    assert restored != replaced
+    killer = kill_when(*PHASES[phase])
+    story.fab("restore.undo", "-H", "lab", "--yes", expect=12)
+    assert killer.wait(60) == 0
+    assert dumped() == restored
+    assert not closed()
+    story.fab("restore.undo", "-H", "lab", "--yes")
+    assert dumped() == replaced
+    story.fab("restore.undo", "-H", "lab", "--yes")
+    assert dumped() == restored
+
+
+@pytest.mark.parametrize("phase", ["closed", "exchanging"])
+def test_killed_anywhere_redis_has_what_it_had_and_the_undo_of_before(story: Project, phase: str) -> None:
+    redis("FLUSHALL")
+    redis("SET", "state", "one")
+    story.fab("backup.redis", "-H", "lab")
+    redis("SET", "state", "two")
+    kill = kill_when(*PHASES[phase])
+    story.fab("restore.redis", "-H", "lab", "--file", "latest", "--yes", expect=12)
+    assert kill.wait(60) == 0
+    assert state() == "two"
+    story.fab("restore.redis", "-H", "lab", "--file", "latest", "--yes")
+    assert state() == "one"
+    kill = kill_when(*PHASES[phase])
+    story.fab("restore.undo", "-H", "lab", "--kind", "redis", "--yes", expect=12)
+    assert kill.wait(60) == 0
+    assert state() == "one"
+    story.fab("restore.undo", "-H", "lab", "--kind", "redis", "--yes")
+    assert state() == "two"
+    assert not closed()
+
+
+def state() -> str:
+    return wait_until("redis to answer", lambda: redis("GET", "state").strip())  # type: ignore[no-any-return]
+
+
+def closed() -> bool:
+    return bool(inside("sh", "-c", f"ls /opt/{APP}/shared/maintenance/on 2>/dev/null; true"))
+
+
+def test_killed_in_a_backup_there_is_no_half_one_and_the_next_is_made(story: Project) -> None:
+    before = [row["id"] for row in story.json("backup.list", "-H", "lab")["backups"]]
+    begun = f"until ls -d {BACKUPS}/redis/.partial-* 2>/dev/null; do sleep 0.01; done"
+    script = f"{begun}; sleep 1; systemctl kill -s KILL '{APP}-backup-*'"
+    killer = subprocess.Popen(["docker", "exec", HOST, "timeout", "60", "sh", "-c", script], stdout=subprocess.DEVNULL)
+    story.fab("backup.redis", "-H", "lab", expect=12)
+    assert killer.wait(60) == 0
+    assert [row["id"] for row in story.json("backup.list", "-H", "lab")["backups"]] == before
+    nothing_is_left()
+    story.fab("backup.redis", "-H", "lab")
+
+
+def test_an_application_that_is_not_well_on_the_restored_data_gets_the_old_ones_back(
+    story: Project, tmp_path: Path
+) -> None:
+    before = dumped()
+    poison = tmp_path / "poison.sql"
+    poison.write_text(
+        "-- PostgreSQL database dump\n"
+        "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF current_database() = '{APP}' THEN RAISE 'nobody comes in'; END IF; END $$;\n"
+        "CREATE EVENT TRIGGER refuse ON login EXECUTE FUNCTION refuse();\n"
+        "-- PostgreSQL database dump complete\n"
+    )
+    done = story.fab("restore.postgres", "-H", "lab", "--file", str(poison), "--yes", expect=9)
+    assert "the old ones serve again" in done.stderr
+    assert dumped() == before
+    assert not closed()
+    nothing_is_left()
+
+
+def test_archives_of_every_format_are_restored(story: Project, tmp_path: Path) -> None:
+    before = dumped()
+    login = '-U "$POSTGRES_USER" -d "$POSTGRES_DB"'
+    made = {
+        "custom": f"pg_dump -Fc {login}",
+        "tar": f"pg_dump -Ft {login}",
+        "directory": f"rm -rf /tmp/d && pg_dump -Fd {login} -f /tmp/d && tar -C /tmp -cf - d && rm -rf /tmp/d",
+        "packed": f"pg_dump -Fc -Z0 {login} | gzip",
+    }
+    for name, command in made.items():
+        words = ["docker", "exec", HOST, "docker", "exec", container_of("postgres"), "sh", "-c", command]
+        path = tmp_path / name
+        path.write_bytes(subprocess.run(words, check=True, capture_output=True).stdout)
+        execute("CREATE TABLE IF NOT EXISTS only_here (a int);")
+        story.fab("restore.postgres", "-H", "lab", "--file", str(path), "--yes")
+        assert dumped() == before, name
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+        story.fab("restore.postgres", "-H", "lab", "--file", str(path), "--yes", expect=11)
+        assert dumped() == before, name
 
 
 def test_two_at_once_queue_or_are_told(story: Project) -> None:
@@ -224,4 +343,4 @@ def test_the_timers_are_there(story: Project) -> None:
     inside("systemctl", "start", f"{APP}-backup.service")
     newest = story.json("backup.list", "-H", "lab")["backups"][0]
     assert newest["reason"] == "nightly"
-    assert json.dumps(newest["kept"])
+    assert newest["kept"] == "one of the last 3"

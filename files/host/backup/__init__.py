@@ -1,1 +1,4 @@
 """Backups that are proven and restores that can be undone."""
+
+KINDS = ("postgres", "redis", "config")
+"""What there are backups of."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from host import durable
-from host.backup.policy import KINDS
+from host.backup import KINDS
 from host.config import Config
 from host.errors import Failure, Status, from_os_error
 
@@ -131,12 +131,23 @@ def sweep(config: Config) -> None:
     for kind in KINDS:
         for path in folder(config, kind).glob(f"{_PARTIAL}*"):
             shutil.rmtree(path, ignore_errors=True)
-    shutil.rmtree(scratch(config), ignore_errors=True)
+    shutil.rmtree(_scratch(config), ignore_errors=True)
 
 
-def scratch(config: Config) -> Path:
-    """Where dumps are unpacked while somebody holds the host's lock."""
+def _scratch(config: Config) -> Path:
     return config.root / "shared" / "backups" / ".restore"
+
+
+@contextmanager
+def scratch(config: Config) -> Iterator[Path]:
+    """An empty directory 0700 to unpack into; gone at the end. The caller holds the host's lock."""
+    path = _scratch(config)
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(mode=0o700, parents=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def files_of(path: Path) -> list[Path]:
@@ -184,7 +195,7 @@ def publish(config: Config, kind: str, name: str, partial: Path, manifest: dict[
     whole = {
         "format": FORMAT, "app": config.app, "kind": kind, "id": name, **manifest,
         "files": listing, "bytes": sum(int(each["size"]) for each in listing), "shared_bytes": shared,
-        "drills": [], "copies": [],
+        "drills": [],
     }  # fmt: skip
     for each in files_of(partial):
         each.chmod(0o600)
@@ -235,7 +246,7 @@ def _link(before: Backup, partial: Path, listing: list[dict[str, Any]]) -> int:
 
 
 def note(backup: Backup, **changes: Any) -> Backup:
-    """Replace keys of its manifest (drills, copies): what is known of a backup grows. Returns it as it is then."""
+    """Replace keys of its manifest (drills): what is known of a backup grows. Returns it as it is then."""
     manifest = {**(read(backup.path) or backup.manifest), **changes}
     durable.write(backup.path / MANIFEST, _encode(manifest), 0o600)
     durable.sync_directory(backup.path)

@@ -36,6 +36,9 @@ _MIGRATIONS = (
 )
 _VOLATILE = re.compile(r"(--|\\(un)?restrict\b|\s*$)")
 
+UTC = "SET TIME ZONE 'UTC'; SET DateStyle = 'ISO';"
+"""What a session has to say first, so that times are written alike."""
+
 Ask = Callable[[str], Iterable[str]]
 """Runs SQL in one transaction, and gives the lines it answers."""
 
@@ -88,6 +91,13 @@ def take(ask: Ask) -> dict[str, Any]:
         "large_objects": large_objects(ask),
         "migration": migration(ask),
     }
+
+
+def of(container: str, user: str, database: str) -> dict[str, Any]:
+    """The same of a database of a running server, in a session of its own. Raises Failure."""
+    with sql.session(container, user, database) as session:
+        session.ask(UTC)
+        return take(session.ask)
 
 
 def schema_text(dumped: str) -> str:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from host import audit, background
-from host.background import Errand, out
+from host.background import Errand, answer
+from host.backup import KINDS
 from host.config import Config
 from host.errors import Failure, Status
 from host.events import Journal
 
-_KINDS = ("postgres", "redis", "config")
 Parsers = Callable[..., argparse.ArgumentParser]
 
 
@@ -26,7 +25,7 @@ def parsers(command: Parsers, who: str) -> list[argparse.ArgumentParser]:
     putting = command("restore", "replace live data by those of a backup; or undo that")
     units = [command(f"run-{name}", "be the unit", hidden=True) for name in ("backup", "drill", "restore")]
     for each in (making, trying, units[0], units[1]):
-        each.add_argument("kind", choices=("all", *_KINDS))
+        each.add_argument("kind", choices=("all", *KINDS))
     for each in (making, units[0]):
         each.add_argument("--reason", default="by hand")
     for each in (putting, units[2]):
@@ -45,7 +44,7 @@ def parsers(command: Parsers, who: str) -> list[argparse.ArgumentParser]:
     looking.add_argument("source")
     looking.add_argument("--other-database", action="store_true")
     fetching = command("fetch", "write a file of a backup to stdout")
-    fetching.add_argument("kind", choices=_KINDS)
+    fetching.add_argument("kind", choices=KINDS)
     fetching.add_argument("id")
     fetching.add_argument("path")
     fetching.add_argument("--offset", type=int, default=0, metavar="BYTES")
@@ -66,7 +65,7 @@ def _worked(config: Config, args: argparse.Namespace, what: str, body: Callable[
 
 
 def _kinds(args: argparse.Namespace) -> tuple[str, ...]:
-    return _KINDS if args.kind == "all" else (args.kind,)
+    return KINDS if args.kind == "all" else (args.kind,)
 
 
 def _backup(config: Config, args: argparse.Namespace) -> int:
@@ -115,18 +114,18 @@ def _backups(config: Config, _args: argparse.Namespace) -> int:
     from host.backup import refill, restore, run
 
     undo = {"postgres": restore.kept_now(config), "redis": refill.kept_now(config)}
-    return _answer({**run.listing(config), "undo": undo})
+    return answer({**run.listing(config), "undo": undo})
 
 
 def _prune(config: Config, args: argparse.Namespace) -> int:
     from host.backup import run
 
     if args.dry_run:
-        return _answer(run.prune(config, _KINDS, Journal(None, None), rehearsal=True))
+        return answer(run.prune(config, KINDS, Journal(None, None), rehearsal=True))
     record = {"what": "prune", "target": None, "by": args.by, "from": audit.client()}
     return background.work(
         config, Errand(args.by, "pruning of backups", record), None, 0,
-        lambda journal: run.prune(config, _KINDS, journal, rehearsal=False),
+        lambda journal: run.prune(config, KINDS, journal, rehearsal=False),
     )  # fmt: skip
 
 
@@ -137,8 +136,8 @@ def _inspect(config: Config, args: argparse.Namespace) -> int:
     info = {"who": "inspect", "what": "a look at a backup", "unit": None}
     with lock.held(config.lock, config.app, info, 10):
         if args.kind == "redis":
-            return _answer(refill.inspect(config, args.source))
-        return _answer(restore.inspect(config, policy.load(config), args.source, other=args.other_database))
+            return answer(refill.inspect(config, args.source))
+        return answer(restore.inspect(config, policy.load(config), args.source, other=args.other_database))
 
 
 def _fetch(config: Config, args: argparse.Namespace) -> int:
@@ -159,12 +158,7 @@ def _fetch(config: Config, args: argparse.Namespace) -> int:
 def _upload(config: Config, _args: argparse.Namespace) -> int:
     from host.backup import incoming
 
-    return _answer(incoming.take(config, sys.stdin.buffer))
-
-
-def _answer(value: dict[str, Any]) -> int:
-    out(json.dumps(value, ensure_ascii=False).encode() + b"\n")
-    return Status.OK
+    return answer(incoming.take(config, sys.stdin.buffer))
 
 
 COMMANDS: dict[str, Callable[[Config, argparse.Namespace], int]] = {

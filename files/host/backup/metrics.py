@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from host import durable
-from host.backup import catalog
+from host.backup import KINDS, catalog
 from host.backup.catalog import Backup
-from host.backup.policy import KINDS
 from host.config import Config
 
 FILE = "backups.prom"
@@ -21,8 +20,6 @@ _HELP = {
     "vps_backup_duration_seconds": "How long the newest backup took.",
     "vps_backup_count": "How many backups there are on the host.",
     "vps_backup_suspicious": "1 when the newest one is much smaller than those before it.",
-    "vps_backup_copy_last_success_timestamp_seconds": "When the newest backup that is off-site was begun.",
-    "vps_backup_copy_last_attempt_success": "1 when the last attempt to send one succeeded.",
     "vps_backup_drill_last_success_timestamp_seconds": "When a drill last succeeded.",
     "vps_backup_drill_last_attempt_success": "1 when the last drill succeeded.",
     "vps_backup_drill_duration_seconds": "How long the last drill took.",
@@ -40,7 +37,7 @@ def folder(config: Config) -> Path:
     return config.root / "shared" / "metrics"
 
 
-def attempted(config: Config, kind: str, ok: bool) -> None:
+def attempted(config: Config, kind: str, *, ok: bool) -> None:
     """Remember how the last attempt to back up went: there is no backup that could tell of a failed one."""
     path = config.state / "attempts.json"
     known = durable.read_json(path)
@@ -78,28 +75,12 @@ def render(found: dict[str, list[Backup]], attempts: dict[str, dict[str, object]
             sample("vps_backup_bytes", newest.bytes, kind=kind)
             sample("vps_backup_duration_seconds", float(newest.manifest.get("seconds") or 0), kind=kind)
             sample("vps_backup_suspicious", float(bool(newest.manifest.get("suspicious"))), kind=kind)
-        _copies(backups, kind, sample)
         _drills(backups, kind, sample)
     return "".join(
         f"# HELP {name} {text}\n# TYPE {name} gauge\n" + "".join(f"{line}\n" for line in samples[name])
         for name, text in _HELP.items()
         if samples[name]
     )
-
-
-def _copies(backups: Iterable[Backup], kind: str, sample: Sample) -> None:
-    last: dict[str, float] = {}
-    attempt: dict[str, tuple[float, bool]] = {}
-    for backup in backups:
-        for copy in backup.manifest.get("copies") or []:
-            name = str(copy["remote"])
-            if copy.get("ok"):
-                last[name] = max(last.get(name, 0), backup.taken)
-            attempt[name] = max(attempt.get(name, (0.0, True)), (float(copy["at"]), bool(copy.get("ok"))))
-    for name, taken in last.items():
-        sample("vps_backup_copy_last_success_timestamp_seconds", taken, kind=kind, remote=name)
-    for name, (_, ok) in attempt.items():
-        sample("vps_backup_copy_last_attempt_success", float(ok), kind=kind, remote=name)
 
 
 def _drills(backups: Iterable[Backup], kind: str, sample: Sample) -> None:

@@ -11,7 +11,6 @@ from host import releases
 from host.config import Config
 from host.errors import Failure
 
-KINDS = ("postgres", "redis", "config")
 _HOUR = 3600.0  # seconds
 
 
@@ -27,21 +26,17 @@ class Keep:
 
 @dataclass(frozen=True)
 class Policy:
-    """The settings of backups. `remotes` are restic's names of repositories; files are absolute paths on the host."""
+    """The settings of backups: how long each kind is kept, and with what PostgreSQL is entered."""
 
     keep: dict[str, Keep]
     undo_seconds: float
-    remotes: tuple[str, ...]
-    assertions: str  # SQL, each statement has to answer true; "" for none
-    point_in_time: bool
-    folder: Path  # public files for the remotes: known_hosts
-    secrets: Path  # password, s3.json, sftp_key
+    secrets: Path
     database: str
     user: str
 
     def login(self, service: str) -> Path:
         """The directory that has the password of a service, readable for root alone."""
-        return self.secrets.parent / service
+        return self.secrets / service
 
 
 def parse(raw: dict[str, Any], release: Path, database: str, user: str) -> Policy:
@@ -54,11 +49,7 @@ def parse(raw: dict[str, Any], release: Path, database: str, user: str) -> Polic
             "config": Keep(int(raw["postgres_days"]), weeks, months, last),
         },
         undo_seconds=float(raw["undo_hours"]) * _HOUR,
-        remotes=tuple(str(word) for word in raw["remotes"]),
-        assertions=str(raw.get("assertions") or ""),
-        point_in_time=bool(raw.get("point_in_time")),
-        folder=release / "backup",
-        secrets=release / "secrets" / "backup",
+        secrets=release / "secrets",
         database=database,
         user=user,
     )

@@ -125,7 +125,7 @@ def _dump(run: _Run, database: dict[str, Any], place: str) -> dict[str, Any]:
     connection = sql.connection(database["name"])
     method = "zstd:1" if run.version >= _ZSTD_SINCE else "1"
     with sql.session(server.id, policy.user, database["name"]) as session, ThreadPoolExecutor(1) as pool:
-        session.ask(f"SET lock_timeout = '{_LOCKS}'; SET TIME ZONE 'UTC'; SET DateStyle = 'ISO';")
+        session.ask(f"SET lock_timeout = '{_LOCKS}'; {census.UTC}")
         session.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;")
         [snapshot] = session.ask("SELECT pg_export_snapshot();")
         counted = pool.submit(census.take, session.ask)

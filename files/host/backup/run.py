@@ -1,4 +1,4 @@
-"""Backing up, keeping and dropping: what the nightly timer, `fab backup` and a deploy before its migration do alike."""
+"""Backing up, keeping and dropping: what the nightly timer and `fab backup` do alike."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from host.backup import catalog, client, essentials, metrics, postgres, redis, restore, retention
+from host.backup import KINDS, catalog, client, essentials, metrics, postgres, redis, refill, restore, retention
 from host.backup.catalog import Backup
-from host.backup.policy import KINDS, Policy
+from host.backup.policy import Policy
 from host.backup.policy import load as policy_of
 from host.config import Config
 from host.errors import Failure, as_failure
@@ -26,24 +26,25 @@ def backup(config: Config, kinds: Sequence[str], journal: Journal, reason: str) 
     policy = policy_of(config)
     client.sweep(config)
     made: list[Backup] = []
-    failures: list[tuple[str, Failure]] = []
+    failures: list[Failure] = []
     for kind in kinds:
         try:
             made.append(_MAKERS[kind](config, policy, journal, reason))
+            metrics.attempted(config, kind, ok=True)
         except Exception as error:
             failure = as_failure(error, f"backing up {kind}")
-            failures.append((kind, failure))
+            failures.append(failure)
             journal.warn(f"no backup of {kind}: {failure.cause}")
-        metrics.attempted(config, kind, all(failed != kind for failed, _ in failures))
+            metrics.attempted(config, kind, ok=False)
     if made:
         prune(config, [item.kind for item in made], journal, rehearsal=False)
-    if "postgres" in [item.kind for item in made] and (gone := restore.expire(config, policy)):
-        journal.emit("output", "", "running", f"the time to undo the last restore is up: {', '.join(gone)} dropped")
+    for kind, expire in (("postgres", restore.expire), ("redis", refill.expire)):
+        if kind in [item.kind for item in made] and (gone := expire(config, policy)):
+            journal.emit("output", "", "running", f"the time to undo the last restore is up: {', '.join(gone)} dropped")
     metrics.write(config)
     if failures:
-        kind, failure = failures[0]
-        failure.data["backups"] = [item.id for item in made]
-        raise failure
+        failures[0].data["backups"] = [item.id for item in made]
+        raise failures[0]
     return {"backups": [item.id for item in made], "message": ", ".join(f"{b.kind} {b.id}" for b in made)}
 
 
@@ -90,7 +91,7 @@ def listing(config: Config) -> dict[str, Any]:
                 "shared_bytes": manifest.get("shared_bytes", 0), "seconds": manifest.get("seconds"),
                 "reason": manifest.get("reason"), "server": manifest.get("server"),
                 "verified": manifest.get("verified"), "suspicious": manifest.get("suspicious") or "",
-                "drills": manifest.get("drills") or [], "copies": manifest.get("copies") or [],
+                "drills": manifest.get("drills") or [],
                 "kept": reason, "path": str(item.path), "holds": holds(item),
                 "files": [{"path": f["path"], "size": f["size"], "sha256": f["sha256"]} for f in manifest["files"]],
             })  # fmt: skip

@@ -71,21 +71,23 @@ def opening(names: Sequence[str]) -> str:
 
 
 def renaming(exchanges: Sequence[Exchange]) -> str:
-    """The transaction that exchanges the names: all of them or none."""
+    """The transaction that exchanges the names, and lets everybody into what has them then: all of it or nothing."""
     lines = ["SET lock_timeout = '5s';", "BEGIN;"]
     for each in exchanges:
         if each.kept:
             lines.append(f"ALTER DATABASE {sql.identifier(each.name)} RENAME TO {sql.identifier(each.kept)};")
         lines.append(f"ALTER DATABASE {sql.identifier(each.new)} RENAME TO {sql.identifier(each.name)};")
+    lines.append(opening([each.name for each in exchanges]).rstrip())
     return "\n".join([*lines, "COMMIT;\n"])
 
 
 class Server:
-    """The running PostgreSQL, as administered: over a database that is not among those exchanged."""
+    """The running PostgreSQL, as administered: over a database that is never among those exchanged."""
 
-    def __init__(self, container: str, user: str, database: str) -> None:
-        self.container, self.user, self.database = container, user, database
-        self.base = "postgres" if database != "postgres" else "template1"
+    base = "template1"
+
+    def __init__(self, container: str, user: str) -> None:
+        self.container, self.user = container, user
 
     def run(self, script: str, database: str = "", deadline: float = 300) -> str:
         """Run statements. Raises Failure."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from host_world import World
 
-from host.backup import catalog, census, recognise, restore, retention, sql, swap
+from host.backup import catalog, census, loading, recognise, restore, retention, sql, swap
 from host.backup.policy import Keep
 from host.backup.retention import Item
 from host.errors import Failure, Status
@@ -137,6 +137,8 @@ def test_the_exchange_is_one_transaction() -> None:
         'ALTER DATABASE "a" RENAME TO "a__old";',
         'ALTER DATABASE "a__new" RENAME TO "a";',
         'ALTER DATABASE "b__new" RENAME TO "b";',
+        'ALTER DATABASE "a" WITH ALLOW_CONNECTIONS true;',
+        'ALTER DATABASE "b" WITH ALLOW_CONNECTIONS true;',
         "COMMIT;",
     ]
 
@@ -170,7 +172,7 @@ def test_only_roles_that_are_missing_are_made() -> None:
         "CREATE ROLE app;\nALTER ROLE app WITH PASSWORD 'old';\nCREATE ROLE \"re ader\";\n"
         'ALTER ROLE "re ader" WITH LOGIN;\nGRANT app TO "re ader";\nGRANT x TO app;\n'
     )
-    assert restore.role_statements(dumped, ["re ader"]).splitlines() == [
+    assert loading.role_statements(dumped, ["re ader"]).splitlines() == [
         'CREATE ROLE "re ader";',
         'ALTER ROLE "re ader" WITH LOGIN;',
         'GRANT app TO "re ader";',

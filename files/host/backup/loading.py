@@ -1,0 +1,98 @@
+"""Loading a dump into a database of its own, beside the live ones, and proving that it is what was backed up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from host.backup import census, client, postgres, sql, swap
+from host.backup.policy import Policy
+from host.backup.source import SERVICE, Source
+from host.config import Config
+from host.errors import Failure, Status, one_line
+
+_DEADLINE = 12 * 3600.0  # seconds for one database
+
+
+def roles(server: swap.Server, names: Sequence[str], dumped: Path) -> None:
+    """Make those of the roles `names` that are missing, as `pg_dumpall --globals-only` wrote them into `dumped`; those
+    that are there stay as they are, with their passwords."""
+    there = {each["name"] for each in server.rows("SELECT rolname AS name FROM pg_roles")}
+    missing = [name for name in names if name not in there]
+    if missing:
+        server.run(role_statements(dumped.read_text("utf-8"), missing))
+
+
+def role_statements(dumped: str, missing: Sequence[str]) -> str:
+    """The lines of `pg_dumpall --globals-only` that make these roles and give them what they had."""
+    names = {_as_dumped(name) for name in missing}
+    chosen = []
+    for line in dumped.splitlines():
+        found = re.match(r'(?:CREATE|ALTER) ROLE ("(?:[^"]|"")+"|[^\s;]+)', line)
+        granted = re.match(r'GRANT (?:"(?:[^"]|"")+"|\S+) TO ("(?:[^"]|"")+"|[^\s;]+)', line)
+        match = found or granted
+        if match and match[1] in names:
+            chosen.append(line)
+    return "\n".join(chosen) + "\n"
+
+
+def _as_dumped(name: str) -> str:
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else sql.identifier(name)
+
+
+def load(
+    config: Config, policy: Policy, server: swap.Server, source: Source, *, part: tuple[str, Path, str],
+    each: swap.Exchange,
+) -> None:  # fmt: skip
+    """Load one part of the source into the new database of `each`, and compare it with what the manifest says.
+
+    Raises Failure (REFUSED) when it cannot be loaded or is not equal; the live databases have not been touched.
+    """
+    database, place, kind = part
+    told = source.described(database)
+    server.run(creation(server, policy, each, told))
+    container = client.server(config, SERVICE)
+    target = sql.connection(each.new)
+    login = ["-h", "127.0.0.1", "-U", policy.user, "-d", target]
+    if kind == "plain":
+        words = ["psql", "-qX", "-1", "-v", "ON_ERROR_STOP=1", *login, "-f", f"/in/{place.name}", "-o", "/dev/null"]
+    else:
+        parallel = [] if kind == "tar" else ["-j", str(postgres.jobs())]
+        words = ["pg_restore", "--exit-on-error", *parallel, *login, f"/in/{place.name}"]
+    done = client.beside(config, container, words, purpose="restore", mounts={place.parent: "/in:ro"},
+                         deadline=_DEADLINE, check=False, login=policy.login(SERVICE))  # fmt: skip
+    if done.status != 0:
+        said = sql.told(done.stderr) or one_line(done.last_line)
+        raise Failure(f"{source.name} cannot be loaded: {said}; nothing was changed", hint="take another file",
+                      status=Status.REFUSED, data={"log": done.stderr.splitlines()[-20:]})  # fmt: skip
+    server.run("ANALYZE;", each.new, deadline=_DEADLINE)
+    if told is not None:
+        different = census.differences(told, census.of(container.id, policy.user, each.new))
+        if different:
+            raise Failure(f"what was loaded differs from the backup: {different[0]}; nothing was changed",
+                          status=Status.REFUSED, data={"log": different[:20]})  # fmt: skip
+    if each.kept:
+        server.carry(each.name, each.new)
+
+
+def creation(server: swap.Server, policy: Policy, each: swap.Exchange, told: dict[str, Any] | None) -> str:
+    """The statement for the database beside: with the locale of the one it is to replace, or of the one backed up."""
+    query = 'SELECT pg_encoding_to_char(encoding) AS encoding, datcollate AS "collate", datctype AS ctype, ' \
+            f"to_jsonb(d) AS raw FROM pg_database d WHERE datname = {sql.literal(each.name)}"  # fmt: skip
+    found = server.rows(query)
+    about = found[0] if found else told or {"encoding": "UTF8", "collate": "C.UTF-8", "ctype": "C.UTF-8"}
+    raw = about.get("raw") or {}
+    provider = raw.get("datlocprovider") or about.get("provider") or "c"
+    locale = raw.get("datlocale") or raw.get("daticulocale") or about.get("locale")
+    words = [
+        f"CREATE DATABASE {sql.identifier(each.new)} TEMPLATE template0 OWNER {sql.identifier(policy.user)}",
+        f"ENCODING {sql.literal(about['encoding'])} LC_COLLATE {sql.literal(about['collate'])}",
+        f"LC_CTYPE {sql.literal(about['ctype'])}",
+    ]
+    if provider == "i" and locale:
+        words.append(f"LOCALE_PROVIDER icu ICU_LOCALE {sql.literal(locale)}")
+    if provider == "b" and locale:
+        words.append(f"LOCALE_PROVIDER builtin BUILTIN_LOCALE {sql.literal(locale)}")
+    return " ".join(words) + ";\n"
