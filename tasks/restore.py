@@ -26,8 +26,8 @@ def postgres(
     """Replace the databases by those of a backup, or by any dump of pg_dump (plain, .gz, custom, directory, tar).
 
     Loaded beside the live ones and compared with what was counted when it was made, then exchanged by name: visitors
-    get 503 for about half a second, for only names are exchanged. When the application is not well then, the old ones come back by
-    themselves. `fab restore.undo` brings them back for RESTORE_UNDO_HOURS. Asks for the database's name.
+    get 503 for about half a second. When the application is not well then, the old ones come back by themselves.
+    `fab restore.undo` brings them back for RESTORE_UNDO_HOURS. Asks for the database's name.
     """
     from tasks.operations import restore as operation
 
