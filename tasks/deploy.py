@@ -106,7 +106,7 @@ def rollback(
     """Go back to a release that has served: its images, its environment, its configuration.
 
     Shows the plan and asks; applied and verified like a deploy. The database is not taken back: migrations that lie in
-    between are named, with the dump made before each. Releases that never served are refused (exit code 11).
+    between are named, with the backup made before each. Releases that never served are refused (exit code 11).
     """
     from tasks.operations import rollback as operation
 

@@ -71,7 +71,8 @@ def apply(config: Config, name: str, journal: Journal, *, kind: str = "deploy", 
             journal.emit("output", "revert", "skipped", f"nothing was changed: release {before} serves on")
         if progress.facts.get("migrated"):
             journal.warn(
-                f"the migration of {name} has run and stays; the database as it was before: {progress.facts['dump']}"
+                f"the migration of {name} has run and stays; the database as it was before is backup "
+                f"{progress.facts['backup']}"
             )
         raise failure from error
     if refusal is not None:

@@ -1,8 +1,9 @@
-"""Migrations: a command of the new backend image, run once before any traffic moves, with a dump made before it."""
+"""Migrations: a command of the new backend image, run once before any traffic moves, after a backup."""
 
 from __future__ import annotations
 
-from host import compose, dump, process, releases
+from host import compose, process, releases
+from host.backup.run import backup
 from host.config import Config
 from host.errors import Failure, one_line
 from host.events import Journal
@@ -31,13 +32,12 @@ def due(config: Config, release: Release) -> bool:
 
 
 def run(config: Config, release: Release, journal: Journal) -> dict[str, object]:
-    """Dump the database, then run the command; returns {"migrated": True, "dump": path}. Raises Failure.
+    """Back up the database, then run the command; returns {"migrated": True, "backup": its id}. Raises Failure.
 
     What the command did before it failed stays done: that it can be undone is its own business.
     """
-    with journal.step("dump", "dumping the database first") as step:
-        path = dump.make(config, release)
-        step.done(f"{path.stat().st_size} bytes in {path}", dump=str(path))
+    made = backup(config, ("postgres",), journal, f"before the migration of {release.id}", release.id)
+    [kept] = made.ids
     with journal.step("migration", "migrating the database") as step:
         tail: list[str] = []
 
@@ -60,11 +60,11 @@ def run(config: Config, release: Release, journal: Journal) -> dict[str, object]
             said = [line for line in tail if line.strip()]
             raise Failure(
                 f"the migration failed (status {done.status}): {one_line(said[-1] if said else 'it said nothing')}",
-                hint=f"mend it and deploy again; the database as it was before: {path}",
-                data={"service": SERVICE, "log": tail, "dump": str(path)},
+                hint=f"mend it and deploy again; the database as it was before: fab restore.postgres --file {kept}",
+                data={"service": SERVICE, "log": tail, "backup": kept},
             )
         step.done("the database is migrated")
-    return {"migrated": True, "dump": str(path)}
+    return {"migrated": True, "backup": kept}
 
 
 def clear(config: Config) -> None:

@@ -140,7 +140,7 @@ def note(config: Config, name: str, result: str, cause: str = "", **extra: Any) 
     if before.get("result") in SERVED and result not in SERVED:
         entry = {**before, "last_cause": cause}
     else:
-        kept: dict[str, Any] = {key: before[key] for key in ("migrated", "dump", "switch") if key in before}
+        kept: dict[str, Any] = {key: before[key] for key in ("migrated", "backup", "switch") if key in before}
         entry = {**kept, **extra, "result": result, "cause": cause, "finished": time.time()}
     there = {*ids(config), name}
     durable.write_json(

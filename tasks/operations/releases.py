@@ -53,7 +53,7 @@ def describe(status: Mapping[str, Any], name: str) -> dict[str, Any]:
         "kind": result.get("kind"),
         "plan": result.get("plan"),
         "migrated": bool(result.get("migrated")),
-        "dump": result.get("dump"),
+        "backup": result.get("backup"),
     }
 
 
@@ -151,6 +151,6 @@ def _notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         if row["cause"]:
             notes.append(f"{row['release']}: {row['cause']}")
-        if row["dump"]:
-            notes.append(f"{row['release']}: the database as it was before its migration: {row['dump']}")
+        if row["backup"]:
+            notes.append(f"{row['release']}: the database as it was before its migration is backup {row['backup']}")
     return notes

@@ -137,7 +137,7 @@ def _go_back(s: Session, prepared: Prepared, options: Options, seen: outside.Vie
     s.out.warn(f"{told}; rolling back to {previous}")
     if prepared.plan.migration:
         s.out.warn(
-            f"the migration of {prepared.release} stays; {hint.fab(s, 'releases')} names the dump made before it"
+            f"the migration of {prepared.release} stays; {hint.fab(s, 'releases')} names the backup made before it"
         )
     try:
         apply(s, prepared, options, back_to=previous)

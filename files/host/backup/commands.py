@@ -76,7 +76,7 @@ def _run_backup(config: Config, args: argparse.Namespace) -> int:
     from host.backup import run
 
     what = f"backup of {'everything' if args.kind == 'all' else args.kind}"
-    return _worked(config, args, what, lambda journal: run.backup(config, _kinds(args), journal, args.reason))
+    return _worked(config, args, what, lambda journal: run.backup(config, _kinds(args), journal, args.reason).told())
 
 
 def _drill(config: Config, args: argparse.Namespace) -> int:
@@ -118,14 +118,15 @@ def _backups(config: Config, _args: argparse.Namespace) -> int:
 
 
 def _prune(config: Config, args: argparse.Namespace) -> int:
-    from host.backup import run
+    from host.backup import policy, run
 
+    keep = policy.load(config)
     if args.dry_run:
-        return answer(run.prune(config, KINDS, Journal(None, None), rehearsal=True))
+        return answer(run.prune(config, KINDS, Journal(None, None), keep, rehearsal=True))
     record = {"what": "prune", "target": None, "by": args.by, "from": audit.client()}
     return background.work(
         config, Errand(args.by, "pruning of backups", record), None, 0,
-        lambda journal: run.prune(config, KINDS, journal, rehearsal=False),
+        lambda journal: run.prune(config, KINDS, journal, keep, rehearsal=False),
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from host.backup import KINDS, catalog, client, essentials, metrics, postgres, redis, refill, restore, retention
@@ -14,16 +15,32 @@ from host.config import Config
 from host.errors import Failure, as_failure
 from host.events import Journal
 
+
+@dataclass(frozen=True)
+class Made:
+    """What a run has made."""
+
+    backups: tuple[Backup, ...]
+
+    @property
+    def ids(self) -> list[str]:
+        """Their ids, in the order of their kinds."""
+        return [item.id for item in self.backups]
+
+    def told(self) -> dict[str, object]:
+        """The data of the done event."""
+        return {"backups": self.ids, "message": ", ".join(f"{item.kind} {item.id}" for item in self.backups)}
+
+
 _MAKERS = {"postgres": postgres.make, "redis": redis.make, "config": essentials.make}
 
 
-def backup(config: Config, kinds: Sequence[str], journal: Journal, reason: str) -> dict[str, object]:
-    """Make a backup of each kind; one that fails does not keep the others from being made.
+def backup(config: Config, kinds: Sequence[str], journal: Journal, reason: str, release: str = "current") -> Made:
+    """Make a backup of each kind as `release` wants it; one that fails does not keep the others from being made.
 
-    Returns {"backups": [ids], "message"}; raises the first Failure when all have been tried. The caller holds the
-    host's lock.
+    Returns what was made; raises the first Failure when all have been tried. The caller holds the host's lock.
     """
-    policy = policy_of(config)
+    policy = policy_of(config, release)
     client.sweep(config)
     made: list[Backup] = []
     failures: list[Failure] = []
@@ -37,7 +54,7 @@ def backup(config: Config, kinds: Sequence[str], journal: Journal, reason: str) 
             journal.warn(f"no backup of {kind}: {failure.cause}")
             metrics.attempted(config, kind, ok=False)
     if made:
-        prune(config, [item.kind for item in made], journal, rehearsal=False)
+        prune(config, [item.kind for item in made], journal, policy, rehearsal=False)
     for kind, expire in (("postgres", restore.expire), ("redis", refill.expire)):
         if kind in [item.kind for item in made] and (gone := expire(config, policy)):
             journal.emit("output", "", "running", f"the time to undo the last restore is up: {', '.join(gone)} dropped")
@@ -45,7 +62,7 @@ def backup(config: Config, kinds: Sequence[str], journal: Journal, reason: str) 
     if failures:
         failures[0].data["backups"] = [item.id for item in made]
         raise failures[0]
-    return {"backups": [item.id for item in made], "message": ", ".join(f"{b.kind} {b.id}" for b in made)}
+    return Made(tuple(made))
 
 
 def decisions(config: Config, policy: Policy, kind: str) -> list[tuple[Backup, str | None]]:
@@ -62,9 +79,10 @@ def _good(item: Backup) -> bool:
     return item.verified and (drilled or not item.manifest.get("suspicious"))
 
 
-def prune(config: Config, kinds: Sequence[str], journal: Journal, *, rehearsal: bool) -> dict[str, object]:
+def prune(
+    config: Config, kinds: Sequence[str], journal: Journal, policy: Policy, *, rehearsal: bool
+) -> dict[str, object]:
     """Remove what its time is up for; with `rehearsal` only say what. Returns {"removed": {kind: [ids]}, "message"}."""
-    policy = policy_of(config)
     removed: dict[str, list[str]] = {}
     for kind in kinds:
         for item, reason in decisions(config, policy, kind):

@@ -333,7 +333,7 @@ SECTIONS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
                 "MIGRATION_COMMAND",
                 "command",
                 "Run once in the new backend image, before any traffic moves, when that image or this command changed; "
-                "the database is dumped before it.",
+                "the database is backed up before it.",
             ),
             _default("RELEASES_KEEP", "releases", "5", "How many releases stay on the server, to roll back to."),
         ),

@@ -32,7 +32,7 @@ def disk(manifest: Mapping[str, Any], status: Mapping[str, Any], images: Iterabl
 
 
 def migration(manifest: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any] | None:
-    """{"command", "dump"} when the deploy runs a migration: another backend image, or another command, than now."""
+    """{"command", "backup"} when the deploy runs a migration: another backend image, or another command, than now."""
     words = manifest["settings"].get("migration") or []
     new = manifest["services"].get(MIGRATED)
     if not words or new is None:
@@ -43,7 +43,7 @@ def migration(manifest: Mapping[str, Any], status: Mapping[str, Any]) -> dict[st
         new["image"], new.get("pin"), words,
     ):  # fmt: skip
         return None
-    return {"command": list(words), "dump": True}
+    return {"command": list(words), "backup": True}
 
 
 def migrations_between(target: str, status: Mapping[str, Any]) -> Iterator[str]:
@@ -51,8 +51,8 @@ def migrations_between(target: str, status: Mapping[str, Any]) -> Iterator[str]:
     current = status.get("release") or ""
     for name, result in sorted((status.get("results") or {}).items()):
         if target < name <= current and result.get("migrated"):
-            dump = f"; the database before it: {result['dump']}" if result.get("dump") else ""
-            yield f"release {name} ran a migration, which a rollback does not undo{dump}"
+            backup = f"; the database before it is backup {result['backup']}" if result.get("backup") else ""
+            yield f"release {name} ran a migration, which a rollback does not undo{backup}"
 
 
 def double_memory(manifest: Mapping[str, Any], status: Mapping[str, Any], switching: Collection[str]) -> Iterator[str]:

@@ -66,7 +66,7 @@ def _containers(plan: Plan) -> list[str]:
 def _migration(plan: Plan) -> list[str]:
     if not plan.migration:
         return []
-    return [f"dump of the database, then once: {' '.join(plan.migration['command'])}"]
+    return [f"backup of the database, then once: {' '.join(plan.migration['command'])}"]
 
 
 def _disk(plan: Plan) -> list[str]:

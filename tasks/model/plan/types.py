@@ -90,7 +90,7 @@ class Plan:
         services: what happens to containers; a service that is not named is not touched.
         images: those that change.
         edge: what happens to nginx: "none", "reload" or "restart".
-        migration: {"command": [words], "dump": True} when one is due, else None.
+        migration: {"command": [words], "backup": True} when one is due, else None.
         disk: {"need", "free", "after"} in bytes, of the file system with the least to spare; zeros when unknown.
         guards: rules that speak against it.
         warnings: what the user should know besides.

@@ -169,7 +169,7 @@ def rollback_past_a_migration(case: Case) -> None:
     for item in case.status["containers"]:
         item["image"] = later["services"][item["service"]]["image"]
     case.status["results"][later["release"]] = {
-        "result": "healthy", "migrated": True, "dump": f"/opt/shop/shared/backups/postgres/{later['release']}.dump",
+        "result": "healthy", "migrated": True, "backup": "20261121T100000Z-1a2b",
     }  # fmt: skip
 
 

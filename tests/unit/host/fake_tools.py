@@ -98,6 +98,46 @@ def hashed(spec):
     return str(zlib.crc32(json.dumps(spec, sort_keys=True).encode()))
 
 
+def psql(value):
+    """Answer what a backup asks, and close every answer of a session."""
+    known = {
+        "pg_control_system": {"version": "17.2", "number": 170002, "standby": False, "identifier": "7"},
+        "datistemplate": {"name": "shop", "owner": "shop", "encoding": "UTF8", "collate": "C", "ctype": "C",
+                          "bytes": value.get("database_size", 1000), "raw": {}},
+        "pg_roles": {"name": "shop"},
+    }  # fmt: skip
+    for line in sys.stdin:
+        if value.get("psql_error"):
+            fail(value["psql_error"])
+        if line.startswith("\\echo "):
+            say(line.split(" ", 1)[1].rstrip())
+        elif "pg_export_snapshot" in line:
+            say("00000003-1")
+        elif "json_agg" in line or "count(*), 'newest'" in line:
+            continue
+        elif "pg_largeobject_metadata" in line:
+            say(0)
+        for word, row in known.items():
+            if word in line:
+                say(json.dumps(row))
+        sys.stdout.flush()
+
+
+def pg_dump(value, argv):
+    """Write what pg_dump would into the directory that is mounted."""
+    [place] = [Path(word.rsplit(":", 1)[0]) for word in argv if word.endswith(":/backup")]
+    if "pg_dumpall" in argv:
+        (place / "globals.sql").write_text("-- roles\n")
+        return
+    if error := value.get("dump_error"):
+        fail(error)
+    archive = place / "databases/0"
+    archive.mkdir(parents=True)
+    if value.get("toc", True):
+        (archive / "toc.dat").write_text("PGDMP")
+    (place / "databases/0.schema.sql").write_text("CREATE TABLE visits ();\n")
+
+
 def compose(value, argv):
     path = Path(argv[argv.index("-f") + 1])
     services = json.loads(path.read_text())["services"]
@@ -179,22 +219,11 @@ def docker(value, argv):
     elif argv[0] == "run":
         if error := value.get("check_error"):
             fail(error)
+        if "pg_dumpall" in argv or "pg_dump" in " ".join(argv):
+            pg_dump(value, argv)
     elif argv[0] == "exec":
         if error := value.get("exec_error"):
             fail(error)
-        if "pg_dump" in argv:
-            if value.get("dump", "PGDMP"):
-                say(value.get("dump", "PGDMP"))
-            for line in value.get("dump_says", []):
-                print(line, file=sys.stderr)
-            sys.exit(value.get("dump_status", 0))
-        elif "psql" in argv:
-            say(value.get("database_size", 1000) if "size" in argv[-1] else value.get("tables", 1))
-        elif "pg_restore" in argv:
-            content = sys.stdin.read()
-            if error := value.get("restore_error"):
-                fail(error)
-            say("; Archive\n" + ("1; 0 1 TABLE public visits shop\n" if "PGDMP" in content else ""))
         if "marker" in argv:
             say(value.get("loaded", "").partition('default "')[2].partition('"')[0])
         elif "reload" in argv and not value.get("deaf"):
@@ -333,6 +362,8 @@ def main():
         {"docker": docker, "systemctl": systemctl, "certbot": certbot, "timedatectl": lambda *_: say("yes")}[TOOL](
             value, ARGV
         )
+    if TOOL == "docker" and "psql" in ARGV:
+        psql(value)  # a session lasts: the others are not kept waiting for it
     if hit and trap["when"] == "after":
         spring()
     return None

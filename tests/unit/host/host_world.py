@@ -68,6 +68,9 @@ def add(tar: tarfile.TarFile, name: str, data: bytes, **extra: Any) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
+POLICY = {"postgres_days": 30, "redis_days": 7, "weeks": 8, "months": 12, "keep_last": 3, "undo_hours": 24}
+
+
 class World:
     """The host: paths, the stand-ins' state, releases to make, the program to run."""
 
@@ -148,6 +151,7 @@ class World:
             "nginx/tls/site.conf": b"listen 443;\n",
             "secrets/postgres/password": b"s3cret",
             "secrets/registry/password": b"hunter2\n",
+            "backup/policy.json": json.dumps(POLICY).encode(),
             "systemd/app.service": b"[Unit]\n[Install]\nWantedBy=multi-user.target\n",
         }
         files.update(parts.pop("files", {}))

@@ -1,13 +1,15 @@
-"""Migrations: when one is due, the dump before it, and what a failure leaves."""
+"""Migrations: when one is due, the backup before it, and what a failure leaves."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from host_world import World, last
 
-from host import dump, migration, releases
+from host import migration, releases
+from host.backup import catalog
 from host.errors import Failure
 from host.events import Journal
 from host.releases import Release
@@ -20,8 +22,8 @@ def spec(world: World, number: int, **settings: Any) -> Any:
     return world.spec(number, settings={**MIGRATE, **settings})
 
 
-def dumps(world: World) -> list[str]:
-    return sorted(path.name for path in (world.config.root / "shared/backups").rglob("*") if path.is_file())
+def backups(world: World) -> list[str]:
+    return sorted(path.name for path in (world.config.root / "shared/backups/postgres").glob("[.0-9]*"))
 
 
 def due(world: World, release: Any) -> bool:
@@ -73,9 +75,8 @@ def test_it_is_due_when_the_release_that_serves_had_no_command_or_no_backend(wor
 
 @pytest.fixture
 def ready(world: World, monkeypatch: pytest.MonkeyPatch) -> Release:
-    """A release to migrate for; the dump has tests of its own."""
-    (world.home / "made.dump").write_text("PGDMP")
-    monkeypatch.setattr(dump, "make", lambda _config, _release: world.home / "made.dump")
+    """A release to migrate for; the backup has tests of its own."""
+    monkeypatch.setattr(migration, "backup", lambda *_words: SimpleNamespace(ids=["20261122T100000Z-1a2b"]))
     release = spec(world, 1)
     world.receive(release)
     return releases.load(world.config, release.id)
@@ -86,7 +87,7 @@ def test_only_the_last_lines_of_a_long_output_go_with_the_failure(world: World, 
     with pytest.raises(Failure, match=r"the migration failed \(status 1\): line 49") as caught:
         migration.run(world.config, ready, Journal())
     assert caught.value.data["log"] == [*[f"line {number}" for number in range(31, 50)], ""]
-    assert caught.value.data["dump"] == str(world.home / "made.dump")
+    assert caught.value.data["backup"] == "20261122T100000Z-1a2b"
 
 
 def test_one_that_fails_without_a_word_is_told_so(world: World, ready: Release) -> None:
@@ -109,16 +110,16 @@ def test_what_an_earlier_one_left_running_is_removed_before_and_what_is_cut_off_
     assert world.calls("docker rm") == ["docker rm -f app-migration"] * 2
 
 
-def test_it_runs_once_with_a_dump_before_it(world: World) -> None:
+def test_it_runs_once_with_a_backup_before_it(world: World) -> None:
     name = world.applied(spec(world, 1))
     [call] = world.calls(RUN)
     assert "--entrypoint /app/server backend -migrate" in call
     assert "--no-deps" in call
-    path = world.config.root / "shared/backups/postgres" / f"{name}.dump"
-    assert path.read_text() == "PGDMP\n"
-    assert path.stat().st_mode & 0o777 == 0o600
+    [kept] = catalog.backups(world.config, "postgres")
+    assert kept.manifest["reason"] == f"before the migration of {name}"
+    assert kept.path.stat().st_mode & 0o777 == 0o700
     calls = world.calls()
-    order = [next(i for i, call in enumerate(calls) if word in call) for word in ("pg_dump", "pg_restore", RUN)]
+    order = [next(i for i, call in enumerate(calls) if word in call) for word in ("pg_dump -Fd", RUN)]
     assert order == sorted(order)
 
 
@@ -160,7 +161,8 @@ def test_one_that_fails_stops_the_deploy_with_its_last_lines_and_nothing_switche
     assert "column exists already" in data["cause"]
     assert data["log"] == ["column exists already"]
     assert data["reverted"] is True
-    assert f"{second.id}.dump" in data["hint"]
+    newest = backups(world)[-1]
+    assert data["hint"].endswith(f"fab restore.postgres --file {newest}")
     assert world.lives() == before
     assert world.config.current.readlink().name == first
 
@@ -168,14 +170,13 @@ def test_one_that_fails_stops_the_deploy_with_its_last_lines_and_nothing_switche
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        ({"dump": ""}, "the dump is empty"),
-        ({"dump_status": 1}, "the dump failed"),
-        ({"dump": "something else"}, "names no table"),
+        ({"dump_error": "pg_dump: error: query failed"}, "query failed"),
+        ({"toc": False}, "has no table of contents"),
         ({"database_size": 1 << 60}, "no room"),
-        ({"database_size": "what?"}, "does not answer"),
+        ({"psql_error": "psql: error: FATAL:  too many clients"}, "too many clients"),
     ],
 )
-def test_without_a_good_dump_there_is_no_migration(world: World, state: dict[str, Any], said: str) -> None:
+def test_without_a_good_backup_there_is_no_migration(world: World, state: dict[str, Any], said: str) -> None:
     world.set(**state)
     release = spec(world, 1)
     world.receive(release)
@@ -183,17 +184,11 @@ def test_without_a_good_dump_there_is_no_migration(world: World, state: dict[str
     assert done.returncode == 12
     assert said in last(done.stdout)["data"]["cause"]
     assert world.calls(RUN) == []
-    assert dumps(world) == [], "nothing that looks like a dump is left"
-
-
-def test_an_empty_database_may_have_a_dump_without_tables(world: World) -> None:
-    world.set(dump="something else", tables=0)
-    name = world.applied(spec(world, 1))
-    assert dumps(world) == [f"{name}.dump"]
+    assert backups(world) == [], "nothing that looks like a backup is left"
 
 
 def test_what_it_did_is_remembered_with_the_release(world: World) -> None:
     name = world.applied(spec(world, 1))
     result = releases.results(world.config)[name]
     assert (result["result"], result["migrated"]) == ("healthy", True)
-    assert result["dump"].endswith(f"{name}.dump")
+    assert result["backup"] == backups(world)[-1]

@@ -53,12 +53,12 @@ def test_one_that_got_its_certificate_later_is_healthy_then(world: World) -> Non
     assert (noted["result"], noted["cause"]) == ("healthy", "")
 
 
-def test_that_it_was_migrated_and_its_dump_are_not_forgotten_by_a_later_apply(world: World) -> None:
+def test_that_it_was_migrated_and_its_backup_are_not_forgotten_by_a_later_apply(world: World) -> None:
     [name] = names(world, 1)
-    releases.note(world.config, name, "failed", "late", migrated=True, dump="/b/1.dump", switch={"failed": 0}, by="a")
+    releases.note(world.config, name, "failed", "late", migrated=True, backup="b-1", switch={"failed": 0}, by="a")
     releases.note(world.config, name, "healthy", by="b")
     noted = releases.results(world.config)[name]
-    assert (noted["migrated"], noted["dump"], noted["switch"]) == (True, "/b/1.dump", {"failed": 0})
+    assert (noted["migrated"], noted["backup"], noted["switch"]) == (True, "b-1", {"failed": 0})
     assert noted["by"] == "b"
 
 

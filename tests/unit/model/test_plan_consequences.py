@@ -167,7 +167,9 @@ def test_a_migration_is_due_with_another_image_or_command(old: Any, new: dict[st
 
 def test_a_rollback_names_the_migrations_between_and_no_others() -> None:
     names = [f"2026112{day}T100000Z-1" for day in range(1, 5)]
-    results = {name: {"result": "healthy", "migrated": day != 1, "dump": f"/d/{day}"} for day, name in enumerate(names)}
+    results = {
+        name: {"result": "healthy", "migrated": day != 1, "backup": f"/d/{day}"} for day, name in enumerate(names)
+    }
     said = list(consequences.migrations_between(names[0], {"release": names[2], "results": results}))
     assert len(said) == 1
     assert names[2] in said[0]

@@ -82,7 +82,12 @@ def test_a_release_of_before_results_were_kept_has_served_when_the_history_says_
 
 def test_the_table_marks_the_current_one_and_says_who_when_and_what_became_of_it() -> None:
     status = host()
-    status["results"][A] |= {"migrated": True, "dump": "/opt/x/a.dump", "plan": "aaaaaa-bbbbbb", "kind": "rollback"}
+    status["results"][A] |= {
+        "migrated": True,
+        "backup": "20261121T100000Z-1a2b",
+        "plan": "aaaaaa-bbbbbb",
+        "kind": "rollback",
+    }
     status["results"][B] |= {"cause": "backend is not healthy"}
     rows = [releases.describe(status, name) for name in status["releases"]]
     lines = releases._table(rows).splitlines()
@@ -90,7 +95,7 @@ def test_the_table_marks_the_current_one_and_says_who_when_and_what_became_of_it
     assert lines[1] == f"  {A}  1.1.0    1970-01-02 00:00:00  ann@desk  healthy, by rollback, migrated  aaaaaa-bbbbbb"
     assert [line[: len(C) + 2] for line in lines[1:5] if line.startswith("*")] == [f"* {C}"]
     assert f"{B}: backend is not healthy" in lines
-    assert f"{A}: the database as it was before its migration: /opt/x/a.dump" in lines
+    assert f"{A}: the database as it was before its migration is backup 20261121T100000Z-1a2b" in lines
 
 
 def test_what_runs_is_said_in_a_few_words(chosen: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,7 +180,7 @@ def test_a_rollback_that_fails_as_well_is_said(world: World) -> None:
 
 
 def test_a_migration_that_has_run_is_mentioned_when_going_back(world: World) -> None:
-    world.prepared.plan.migration = {"command": ["m"], "dump": True}  # type: ignore[misc]
+    world.prepared.plan.migration = {"command": ["m"], "backup": True}  # type: ignore[misc]
     world.seen([], [SITE], [])
     world.carry_out()
     assert "the migration of r2 stays" in world.host.errors.getvalue()
