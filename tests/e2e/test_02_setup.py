@@ -40,6 +40,12 @@ def test_the_directories_keep_secrets_to_root(ready: Watch) -> None:
     assert modes[1] == f"/opt/{APP}/shared/state 700 root"
 
 
+def test_the_security_updates_that_waited_are_installed(ready: Watch) -> None:
+    assert "Starting unattended upgrades script" in inside("cat", "/var/log/unattended-upgrades/unattended-upgrades.log")
+    waiting = inside("sh", "-c", "apt-get -s dist-upgrade | awk '/^Inst / && /-[Ss]ecurity/'")
+    assert [line for line in waiting.splitlines() if not line.startswith(("Inst docker", "Inst containerd"))] == []
+
+
 @pytest.mark.parametrize("user", ["admin", "root", "deploy"])
 def test_a_second_run_has_nothing_to_do_whoever_logs_in(project: Project, ready: Watch, user: str) -> None:
     before = snapshot()

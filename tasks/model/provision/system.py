@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tasks.core.command import Command
 from tasks.model.facts import Facts
-from tasks.model.provision.step import Step, body, commands
+from tasks.model.provision.step import Step, body, commands, source
 
 NEEDED_UNITS = ("docker.service", "certbot.timer")
 UPGRADE_UNITS = ("apt-daily.timer", "apt-daily-upgrade.timer")
@@ -32,12 +32,13 @@ _SECURITY = {
 
 
 def upgrades(facts: Facts, app: str, reboot_time: str | None) -> Iterator[Step]:
-    """Security updates every day and nothing else: a new version of Docker comes when somebody is there."""
+    """Security updates now and every day, and nothing else: a new version of Docker comes when somebody is there."""
     path = f"/etc/apt/apt.conf.d/52{app}-upgrades"
     content = upgrade_settings(facts.os_id, reboot_time)
     if facts.files.get(path) != hashlib.sha256(content.encode()).hexdigest():
         variables = {"SETTINGS": path, "CONTENT": content}
-        script = body("file.sh", variables=variables) + 'put "$SETTINGS" 0644 "$CONTENT"\n'
+        script = body("apt.sh", "file.sh", variables=variables) + 'put "$SETTINGS" 0644 "$CONTENT"\n'
+        script += source("security.sh")
         yield Step("upgrades", "security updates are not set to install themselves", script)
 
 
