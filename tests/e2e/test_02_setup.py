@@ -41,7 +41,8 @@ def test_the_directories_keep_secrets_to_root(ready: Watch) -> None:
 
 
 def test_the_security_updates_that_waited_are_installed(ready: Watch) -> None:
-    assert "Starting unattended upgrades script" in inside("cat", "/var/log/unattended-upgrades/unattended-upgrades.log")
+    log = inside("cat", "/var/log/unattended-upgrades/unattended-upgrades.log")
+    assert "Starting unattended upgrades script" in log
     waiting = inside("sh", "-c", "apt-get -s dist-upgrade | awk '/^Inst / && /-[Ss]ecurity/'")
     assert [line for line in waiting.splitlines() if not line.startswith(("Inst docker", "Inst containerd"))] == []
 
