@@ -91,3 +91,56 @@ def pull(s: Session, kind: str = "postgres", id: str = "latest", to: str = "", *
     from tasks.operations import backup as operation
 
     return operation.pull(s, kind, id, to)
+
+
+@host_task(name="init-remote", help={"json": "one JSON document"})
+def init_remote(s: Session, *, json: bool = False) -> Report:
+    """Make the repositories of BACKUP_REMOTES and let BACKUP_RECOVERY_PASSWORD open them too. Again is harmless.
+
+    For SFTP it first shows the public key that the server there has to let in.
+    """
+    from tasks.operations import copies as operation
+
+    return operation.initialise(s)
+
+
+@host_task(name="rehearse-keys", help={"json": "one JSON document"})
+def rehearse_keys(s: Session, *, json: bool = False) -> Report:
+    """Open the newest copy on every remote with the password that is not on the server; code 9 if one does not open."""
+    from tasks.operations import copies as operation
+
+    return operation.rehearse(s)
+
+
+@host_task(help={"json": "one JSON document"})
+def copies(s: Session, *, json: bool = False) -> Report:
+    """Ask every remote which backups it has; code 9 when one does not answer."""
+    from tasks.operations import copies as operation
+
+    return operation.listing(s)
+
+
+@host_task(
+    help={
+        "kind": "postgres, redis or config",
+        "id": 'from backup.copies, or "latest"',
+        "remote": "one of BACKUP_REMOTES; the first without it",
+        "wait": _WAIT,
+        "json": _JSON,
+    }
+)
+def retrieve(
+    s: Session, kind: str = "postgres", id: str = "latest", remote: str = "", *, wait: int = 0, json: bool = False
+) -> Report:
+    """Fetch a copy from a remote into the backups on the server, to be restored from there."""
+    from tasks.operations import copies as operation
+
+    return operation.retrieve(s, kind, id, remote, wait=wait)
+
+
+@host_task(help={"json": "one JSON document"})
+def report(s: Session, *, json: bool = False) -> Report:
+    """Say what could be lost (RPO) and how long a restore takes (RTO), measured, for the host and every remote."""
+    from tasks.operations import copies as operation
+
+    return operation.report(s)

@@ -36,7 +36,8 @@ def run(config: Config, release: Release, journal: Journal) -> dict[str, object]
 
     What the command did before it failed stays done: that it can be undone is its own business.
     """
-    made = backup(config, ("postgres",), journal, f"before the migration of {release.id}", release.id)
+    made = backup(config, ("postgres",), journal, f"before the migration of {release.id}", release.id,
+                  send=False)  # fmt: skip
     [kept] = made.ids
     with journal.step("migration", "migrating the database") as step:
         tail: list[str] = []

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.core.progress import size
+
+HERE = "this host"
+_WEEK = 7 * 86400.0  # seconds
 
 
 def age(seconds: float) -> str:
@@ -37,11 +41,67 @@ def describe(rows: Sequence[Mapping[str, Any]], undo: Mapping[str, Any], now: fl
     lines = []
     for row in rows:
         cells = (row["kind"], row["id"], age(now - row["taken"]), size(row["bytes"]), proof(row), holds(row))
+        away = [f"    {copy['remote']}: {where(copy)}" for copy in row["copies"] if copy]
         lines.append("  {:<9}{:<23}{:>7}  {:>10}  {:<22}{}".format(*cells).rstrip())
+        lines += away
     for kind, kept in sorted(undo.items()):
         if kept:
             left = age(kept["until"] - now)
             lines.append(f"  the restore of {kind} from {kept['source']} can be undone for {left}: fab restore.undo")
+    return "\n".join(lines)
+
+
+def where(copy: Mapping[str, Any]) -> str:
+    """What is known of a copy on a remote."""
+    if "ok" not in copy:
+        return "no copy"
+    return "copied" if copy["ok"] else f"NOT COPIED: {copy['cause']}"
+
+
+def copies(remotes: Sequence[Mapping[str, Any]]) -> str:
+    """What the remotes say they have, by remote and kind."""
+    lines = []
+    for row in remotes:
+        count = len(row["copies"])
+        lines.append(f"{row['remote']}: {row['cause'] or f'{count} copies'}")
+        lines += [f"  {each['kind']:<9}{each['id']}" for each in reversed(row["copies"])]
+    return "\n".join(lines)
+
+
+def objectives(rows: Sequence[Mapping[str, Any]], now: float) -> list[dict[str, Any]]:
+    """What could be lost and how long a restore takes, by kind and place ("this host" or a remote).
+
+    Returns rows of kind, place, newest (its id, "" for none), rpo (seconds: the longest time between two good backups
+    of the last week, and until now; None without one) and rto (seconds the last good drill from there took; None).
+    """
+    found = []
+    for kind in dict.fromkeys(str(row["kind"]) for row in rows):
+        of_kind = sorted((row for row in rows if row["kind"] == kind), key=lambda row: float(row["taken"]))
+        places = list(dict.fromkeys(str(copy["remote"]) for row in of_kind for copy in row["copies"]))
+        for place in (HERE, *places):
+            good = [row for row in of_kind if row["verified"] and (place == HERE or _copied(row, place))]
+            times = [*(float(row["taken"]) for row in good if now - row["taken"] <= _WEEK or row is good[-1]), now]
+            source = "local" if place == HERE else place
+            drills = [drill for row in of_kind for drill in row["drills"] if drill["source"] == source and drill["ok"]]
+            found.append({
+                "kind": kind, "place": place, "newest": good[-1]["id"] if good else "",
+                "rpo": max(b - a for a, b in itertools.pairwise(times)) if good else None,
+                "rto": max(drills, key=lambda drill: float(drill["at"]))["seconds"] if drills else None,
+            })  # fmt: skip
+    return found
+
+
+def _copied(row: Mapping[str, Any], place: str) -> bool:
+    return any(copy["remote"] == place and copy.get("ok") for copy in row["copies"])
+
+
+def describe_objectives(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table of `fab backup.report`."""
+    lines = ["  kind     could be lost  restore takes  from"]
+    for row in rows:
+        lost = "everything" if row["rpo"] is None else age(row["rpo"])
+        back = "not tried" if row["rto"] is None else f"{row['rto']:g} s"
+        lines.append(f"  {row['kind']:<9}{lost:<15}{back:<15}{row['place']}")
     return "\n".join(lines)
 
 

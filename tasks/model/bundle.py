@@ -216,6 +216,8 @@ def _backups(settings: Settings) -> dict[str, Any]:
         "months": settings.backup_months,
         "keep_last": settings.backup_keep_last,
         "undo_hours": settings.restore_undo_hours,
+        "remotes": list(settings.backup_remotes),
+        "host_keys": list(settings.backup_sftp_host_keys),
     }
 
 
@@ -230,6 +232,13 @@ def _secrets(settings: Settings) -> dict[str, str]:
     }
     if settings.registry_password is not None:
         files["registry/password"] = settings.registry_password.reveal()
+    copies = {
+        "password": settings.backup_password,
+        "s3_access_key": settings.backup_s3_access_key,
+        "s3_secret_key": settings.backup_s3_secret_key,
+    }
+    if settings.backup_remotes:
+        files |= {f"backup/{name}": value.reveal() for name, value in copies.items() if value is not None}
     return files
 
 

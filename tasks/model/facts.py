@@ -14,7 +14,7 @@ from typing import Any
 from tasks.core.errors import HostFailed
 
 PACKAGES = (
-    *("apparmor", "ca-certificates", "certbot", "openssl", "python3", "sudo", "ufw", "unattended-upgrades"),
+    *("apparmor", "ca-certificates", "certbot", "openssl", "python3", "restic", "sudo", "ufw", "unattended-upgrades"),
     *("docker.io", "docker-cli", "docker-compose", "docker-compose-v2"),
     *("apt-listchanges", "apt-show-versions", "debsums", "libpam-passwdqc", "libpam-tmpdir", "needrestart"),
     *("systemd-timesyncd", "chrony", "ntpsec", "openntpd"),

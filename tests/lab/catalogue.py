@@ -51,6 +51,7 @@ def images() -> tuple[Image, ...]:
         Image("ca", IMAGES / "ca", ("base-trixie",)),
         Image("registry", IMAGES / "registry", ("base-trixie",)),
         Image("pebble", IMAGES / "pebble", ("base-trixie", "ca")),
+        Image("storage", IMAGES / "storage", ("base-forky",)),
         Image("vps", IMAGES / "vps", ("base-trixie",)),
         Image("busybox", IMAGES / "busybox", ("base-forky",)),
     ]

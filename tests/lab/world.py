@@ -22,6 +22,8 @@ from .names import (
     REGISTRY_ADDRESS,
     ROOT,
     SITE_NAMES,
+    STORAGE,
+    STORAGE_ADDRESS,
     SUBNET,
     SUBNET6,
     address,
@@ -58,6 +60,7 @@ def ensure(hosts: int, fresh: bool) -> list[int]:
         ("-p", "127.0.0.1::5000", "-v", f"{CACHE / 'registry'}:/var/lib/registry"),
     )  # fmt: skip
     _service(there.get(PEBBLE), PEBBLE, PEBBLE_ADDRESS, "lab/pebble", ("-e", f"LAB_DEFAULT_IPV4={address(1)}"))
+    _service(there.get(STORAGE), STORAGE, STORAGE_ADDRESS, "lab/storage", ())
     if fresh and container(1) in there:
         with timed(f"removed {container(1)} and its data"):
             _remove_host(1)

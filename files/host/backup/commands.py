@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 from host import audit, background
 from host.background import Errand, answer
 from host.backup import KINDS
+from host.backup.policy import Policy
 from host.config import Config
 from host.errors import Failure, Status
 from host.events import Journal
@@ -23,7 +25,8 @@ def parsers(command: Parsers, who: str) -> list[argparse.ArgumentParser]:
     making = command("backup", "make a backup, prove it, and drop those whose time is up")
     trying = command("drill", "restore the newest backups into throwaway servers and compare")
     putting = command("restore", "replace live data by those of a backup; or undo that")
-    units = [command(f"run-{name}", "be the unit", hidden=True) for name in ("backup", "drill", "restore")]
+    bringing = command("retrieve", "fetch a copy from a remote into the backups of this host")
+    units = [command(f"run-{name}", "be the unit", hidden=True) for name in ("backup", "drill", "restore", "retrieve")]
     for each in (making, trying, units[0], units[1]):
         each.add_argument("kind", choices=("all", *KINDS))
     for each in (making, units[0]):
@@ -32,7 +35,11 @@ def parsers(command: Parsers, who: str) -> list[argparse.ArgumentParser]:
         each.add_argument("kind", choices=("postgres", "redis"))
         each.add_argument("source", help='"latest", an id, an absolute path, or "undo"')
         each.add_argument("--other-database", action="store_true", help="also a dump of a database of another name")
-    for each in (making, trying, putting):
+    for each in (bringing, units[3]):
+        each.add_argument("kind", choices=KINDS)
+        each.add_argument("id", help='"latest" or an id')
+        each.add_argument("--remote", default="", help="one of BACKUP_REMOTES; the first without it")
+    for each in (making, trying, putting, bringing):
         each.add_argument("--by", default=who, help="who asks for it")
         each.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="wait that long for another command")
     command("backups", "the backups on this host, as one JSON line")
@@ -48,6 +55,10 @@ def parsers(command: Parsers, who: str) -> list[argparse.ArgumentParser]:
     fetching.add_argument("id")
     fetching.add_argument("path")
     fetching.add_argument("--offset", type=int, default=0, metavar="BYTES")
+    command("copies", "the backups that the remotes have, as one JSON line")
+    command("backup-key", "the public key this host shows to SFTP servers")
+    command("init-remote", "make the repositories on the remotes; the recovery password on stdin, as JSON")
+    command("rehearse-keys", "open the newest copies with the recovery password, on stdin as JSON")
     command("upload", "take in a file on stdin to restore from; says where it lies")
     return units
 
@@ -162,6 +173,60 @@ def _upload(config: Config, _args: argparse.Namespace) -> int:
     return answer(incoming.take(config, sys.stdin.buffer))
 
 
+def _retrieve(config: Config, args: argparse.Namespace) -> int:
+    remote = ["--remote", args.remote] if args.remote else []
+    return _launched(config, args, ["run-retrieve", args.kind, args.id, *remote])
+
+
+def _run_retrieve(config: Config, args: argparse.Namespace) -> int:
+    from host.backup import copies, policy
+
+    def body(journal: Journal) -> dict[str, object]:
+        found = policy.load(config)
+        remotes = copies.require(found)
+        url = args.remote or remotes[0]
+        if url not in remotes:
+            raise Failure(f"{url} is none of BACKUP_REMOTES", status=Status.REFUSED)
+        return copies.retrieve(config, found, url, args.kind, args.id, journal=journal)
+
+    return _worked(config, args, f"fetching of {args.kind} {args.id}", body)
+
+
+def _copies(config: Config, _args: argparse.Namespace) -> int:
+    from host.backup import copies, policy
+
+    return answer({"remotes": copies.listing(config, policy.load(config))})
+
+
+def _with_recovery(config: Config, what: str, does: Callable[[Config, Policy, str], list[dict[str, Any]]]) -> int:
+    """Run what needs the password that this host does not keep, while nothing else is at the repositories."""
+    from host import lock
+    from host.backup import policy
+
+    question = json.loads(sys.stdin.buffer.read(1 << 16))
+    with lock.held(config.lock, config.app, {"who": what, "what": what, "unit": None}, 10):
+        return answer({"remotes": does(config, policy.load(config), str(question["recovery"]))})
+
+
+def _init_remote(config: Config, _args: argparse.Namespace) -> int:
+    from host.backup import copies, restic
+
+    restic.public_key(config)
+    return _with_recovery(config, "init-remote", copies.initialise)
+
+
+def _backup_key(config: Config, _args: argparse.Namespace) -> int:
+    from host.backup import restic
+
+    return answer({"public_key": restic.public_key(config)})
+
+
+def _rehearse_keys(config: Config, _args: argparse.Namespace) -> int:
+    from host.backup import copies
+
+    return _with_recovery(config, "rehearse-keys", copies.rehearse)
+
+
 COMMANDS: dict[str, Callable[[Config, argparse.Namespace], int]] = {
     "backup": _backup,
     "run-backup": _run_backup,
@@ -174,4 +239,10 @@ COMMANDS: dict[str, Callable[[Config, argparse.Namespace], int]] = {
     "inspect": _inspect,
     "fetch": _fetch,
     "upload": _upload,
+    "copies": _copies,
+    "init-remote": _init_remote,
+    "backup-key": _backup_key,
+    "rehearse-keys": _rehearse_keys,
+    "retrieve": _retrieve,
+    "run-retrieve": _run_retrieve,
 }

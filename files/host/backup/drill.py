@@ -12,6 +12,7 @@ from host.backup import (
     catalog,
     census,
     client,
+    copies,
     essentials,
     loading,
     metrics,
@@ -47,7 +48,7 @@ def drill(config: Config, kinds: Sequence[str], journal: Journal) -> dict[str, o
     for kind in kinds:
         backup = catalog.find(config, kind, "latest")
         with journal.step("drill", f"restoring {kind} {backup.id} into a throwaway server") as step:
-            result = _one(config, policy, backup)
+            result = _one(config, policy, backup, _source(config, policy, backup))
             kept = (backup.manifest.get("drills") or [])[-_KEEP + 1 :]
             catalog.note(backup, drills=[*kept, result])
             done.append({"kind": kind, "id": backup.id, **result})
@@ -63,12 +64,26 @@ def drill(config: Config, kinds: Sequence[str], journal: Journal) -> dict[str, o
     return {"drills": done, "message": f"{len(done)} restored and compared"}
 
 
-def _one(config: Config, policy: Policy, backup: Backup) -> dict[str, Any]:
+def _source(config: Config, policy: Policy, backup: Backup) -> str:
+    """Where the drill takes the backup from: the remote that has a copy and was not tried for longest, or "local"."""
+    tried: dict[str, float] = {}
+    for each in catalog.backups(config, backup.kind):
+        for drill in each.manifest.get("drills") or []:
+            tried[str(drill.get("source"))] = max(tried.get(str(drill.get("source")), 0.0), float(drill["at"]))
+    there = [url for url in policy.remotes if copies.status(backup, url).get("ok")]
+    return min(there, key=lambda url: tried.get(url, 0.0), default="local")
+
+
+def _one(config: Config, policy: Policy, backup: Backup, source: str) -> dict[str, Any]:
     began = time.monotonic()
-    result: dict[str, Any] = {"at": time.time(), "source": "local", "data_age": round(time.time() - backup.taken)}
+    result: dict[str, Any] = {"at": time.time(), "source": source, "data_age": round(time.time() - backup.taken)}
     try:
-        catalog.check(backup.path, backup.manifest)
-        _try(config, policy, backup)
+        if source == "local":
+            catalog.check(backup.path, backup.manifest)
+            _try(config, policy, backup)
+        else:
+            with copies.fetched(config, policy, source, backup.kind, backup.id) as copy:
+                _try(config, policy, copy)
         result |= {"ok": True, "cause": ""}
     except Exception as error:
         result |= {"ok": False, "cause": as_failure(error, "the drill").cause}

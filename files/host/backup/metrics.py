@@ -20,6 +20,8 @@ _HELP = {
     "vps_backup_duration_seconds": "How long the newest backup took.",
     "vps_backup_count": "How many backups there are on the host.",
     "vps_backup_suspicious": "1 when the newest one is much smaller than those before it.",
+    "vps_backup_copy_last_success_timestamp_seconds": "When the newest backup that has a good copy there was begun.",
+    "vps_backup_copy_last_attempt_success": "1 when the last attempt to copy one there succeeded.",
     "vps_backup_drill_last_success_timestamp_seconds": "When a drill last succeeded.",
     "vps_backup_drill_last_attempt_success": "1 when the last drill succeeded.",
     "vps_backup_drill_duration_seconds": "How long the last drill took.",
@@ -75,12 +77,27 @@ def render(found: dict[str, list[Backup]], attempts: dict[str, dict[str, object]
             sample("vps_backup_bytes", newest.bytes, kind=kind)
             sample("vps_backup_duration_seconds", float(newest.manifest.get("seconds") or 0), kind=kind)
             sample("vps_backup_suspicious", float(bool(newest.manifest.get("suspicious"))), kind=kind)
+        _copies(backups, kind, sample)
         _drills(backups, kind, sample)
     return "".join(
         f"# HELP {name} {text}\n# TYPE {name} gauge\n" + "".join(f"{line}\n" for line in samples[name])
         for name, text in _HELP.items()
         if samples[name]
     )
+
+
+def _copies(backups: Iterable[Backup], kind: str, sample: Sample) -> None:
+    newest: dict[str, float] = {}
+    last: dict[str, dict[str, object]] = {}
+    for backup in backups:
+        for copy in backup.manifest.get("copies") or []:
+            last[copy["remote"]] = copy
+            if copy.get("ok"):
+                newest[copy["remote"]] = backup.taken
+    for remote, copy in sorted(last.items()):
+        sample("vps_backup_copy_last_attempt_success", float(bool(copy.get("ok"))), kind=kind, remote=remote)
+        if remote in newest:
+            sample("vps_backup_copy_last_success_timestamp_seconds", newest[remote], kind=kind, remote=remote)
 
 
 def _drills(backups: Iterable[Backup], kind: str, sample: Sample) -> None:

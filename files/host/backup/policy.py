@@ -26,13 +26,18 @@ class Keep:
 
 @dataclass(frozen=True)
 class Policy:
-    """The settings of backups: how long each kind is kept, and with what PostgreSQL is entered."""
+    """The settings of backups: how long each kind is kept, where copies go, and with what PostgreSQL is entered.
+
+    `remotes` are restic's URLs, `host_keys` the keys that SFTP servers may have ("ssh-ed25519 AAAA...").
+    """
 
     keep: dict[str, Keep]
     undo_seconds: float
     secrets: Path
     database: str
     user: str
+    remotes: tuple[str, ...] = ()
+    host_keys: tuple[str, ...] = ()
 
     def login(self, service: str) -> Path:
         """The directory that has the password of a service, readable for root alone."""
@@ -52,6 +57,8 @@ def parse(raw: dict[str, Any], release: Path, database: str, user: str) -> Polic
         secrets=release / "secrets",
         database=database,
         user=user,
+        remotes=tuple(str(url) for url in raw.get("remotes", ())),
+        host_keys=tuple(str(key) for key in raw.get("host_keys", ())),
     )
 
 

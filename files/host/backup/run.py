@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from host.backup import KINDS, catalog, client, essentials, metrics, postgres, redis, refill, restore, retention
+from host.backup import KINDS, catalog, client, copies, essentials, metrics, postgres, redis, refill, restore, retention
 from host.backup.catalog import Backup
 from host.backup.policy import Policy
 from host.backup.policy import load as policy_of
@@ -35,9 +35,12 @@ class Made:
 _MAKERS = {"postgres": postgres.make, "redis": redis.make, "config": essentials.make}
 
 
-def backup(config: Config, kinds: Sequence[str], journal: Journal, reason: str, release: str = "current") -> Made:
+def backup(
+    config: Config, kinds: Sequence[str], journal: Journal, reason: str, release: str = "current", *, send: bool = True
+) -> Made:
     """Make a backup of each kind as `release` wants it; one that fails does not keep the others from being made.
 
+    With `send` they are copied to the remotes as well; what is not, the next run does.
     Returns what was made; raises the first Failure when all have been tried. The caller holds the host's lock.
     """
     policy = policy_of(config, release)
@@ -58,6 +61,8 @@ def backup(config: Config, kinds: Sequence[str], journal: Journal, reason: str, 
     for kind, expire in (("postgres", restore.expire), ("redis", refill.expire)):
         if kind in [item.kind for item in made] and (gone := expire(config, policy)):
             journal.emit("output", "", "running", f"the time to undo the last restore is up: {', '.join(gone)} dropped")
+    if send:
+        failures += copies.send(config, policy, [item.kind for item in made], journal)
     metrics.write(config)
     if failures:
         failures[0].data["backups"] = [item.id for item in made]
@@ -110,6 +115,7 @@ def listing(config: Config) -> dict[str, Any]:
                 "reason": manifest.get("reason"), "server": manifest.get("server"),
                 "verified": manifest.get("verified"), "suspicious": manifest.get("suspicious") or "",
                 "drills": manifest.get("drills") or [],
+                "copies": [{**copies.status(item, url), "remote": url} for url in policy.remotes],
                 "kept": reason, "path": str(item.path), "holds": holds(item),
                 "files": [{"path": f["path"], "size": f["size"], "sha256": f["sha256"]} for f in manifest["files"]],
             })  # fmt: skip

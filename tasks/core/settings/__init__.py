@@ -88,6 +88,9 @@ class _Values:
     def listed(self, name: str) -> tuple[str, ...]:
         return tuple(words(self.maybe(name) or ""))
 
+    def host_keys(self, name: str) -> tuple[str, ...]:
+        return tuple(" ".join(key.split()) for key in (self.maybe(name) or "").split(",") if key.strip())
+
     def switch(self, name: str) -> bool:
         return self.text(name) == "yes"
 
@@ -181,6 +184,12 @@ def _build(path: Path, given: Mapping[str, str]) -> Settings:
         backup_time=v.text("BACKUP_TIME"),
         drill_time=v.text("DRILL_TIME"),
         restore_undo_hours=v.number("RESTORE_UNDO_HOURS"),
+        backup_remotes=v.listed("BACKUP_REMOTES"),
+        backup_password=v.maybe_secret("BACKUP_PASSWORD"),
+        backup_recovery_password=v.maybe_secret("BACKUP_RECOVERY_PASSWORD"),
+        backup_s3_access_key=v.maybe_secret("BACKUP_S3_ACCESS_KEY"),
+        backup_s3_secret_key=v.maybe_secret("BACKUP_S3_SECRET_KEY"),
+        backup_sftp_host_keys=v.host_keys("BACKUP_SFTP_HOST_KEYS"),
         backend_given=v.given_to(BACKEND_PREFIX),
         frontend_given=v.given_to(FRONTEND_PREFIX),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tasks.core.settings.file import Entry, Parsed, Problem, UnreadableFile, given_variable, parse, read
@@ -134,7 +135,33 @@ def _together(parsed: Parsed) -> list[Problem]:
             found.append(Problem(line(there), there, f"is of no use without {absent}"))
     elif given("REGISTRY_USER") and not given("REGISTRY"):
         found.append(Problem(line("REGISTRY_USER"), "REGISTRY_USER", "needs REGISTRY; write docker.io for Docker Hub"))
+    if given("BACKUP_REMOTES") and not given("BACKUP_PASSWORD") and "BACKUP_PASSWORD" not in parsed.damaged:
+        found.append(
+            Problem(line("BACKUP_REMOTES"), "BACKUP_REMOTES", "needs BACKUP_PASSWORD: nothing leaves in the clear")
+        )
+    if given("BACKUP_REMOTES"):
+        found += _keys_of_remotes(parsed, line, given)
+    both = given("BACKUP_PASSWORD") and given("BACKUP_RECOVERY_PASSWORD")
+    if both and _same(parsed, "BACKUP_PASSWORD", "BACKUP_RECOVERY_PASSWORD"):
+        text = "must differ from BACKUP_PASSWORD, which the server has"
+        found.append(Problem(line("BACKUP_RECOVERY_PASSWORD"), "BACKUP_RECOVERY_PASSWORD", text))
     return found
+
+
+def _keys_of_remotes(
+    parsed: Parsed, line: Callable[[str], int | None], given: Callable[[str], bool]
+) -> Iterator[Problem]:
+    """What each kind of remote needs besides."""
+    remotes = words(parsed.entries["BACKUP_REMOTES"].value)
+    for scheme, names in (
+        ("s3:", ("BACKUP_S3_ACCESS_KEY", "BACKUP_S3_SECRET_KEY")),
+        ("sftp:", ("BACKUP_SFTP_HOST_KEYS",)),
+    ):
+        for name in names:
+            if any(url.startswith(scheme) for url in remotes) and not given(name) and name not in parsed.damaged:
+                yield Problem(
+                    line("BACKUP_REMOTES"), "BACKUP_REMOTES", f"names a remote with {scheme} and needs {name}"
+                )
 
 
 def _effective(parsed: Parsed, name: str) -> str | None:

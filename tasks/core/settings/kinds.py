@@ -216,6 +216,31 @@ def _command(value: str) -> str | None:
     return None if parts and parts[0] and value.isprintable() else f"must be {_COMMAND_SAYS}"
 
 
+def _remotes(value: str) -> str | None:
+    names = words(value)
+    if not names or any(not _REMOTE.fullmatch(name) for name in names):
+        return f"must be {_REMOTE_SAYS}"
+    return "names a remote twice" if len(set(names)) < len(names) else None
+
+
+def _host_keys(value: str) -> str | None:
+    keys = [key.split() for key in value.split(",")]
+    return None if all(_HOST_KEY.fullmatch(" ".join(key)) for key in keys) else f"must be {_HOST_KEYS_SAY}"
+
+
+def _repository_password(value: str) -> str | None:
+    if value != value.strip() or not value.isprintable():
+        return "must be one line without spaces around it"
+    return _password(value)
+
+
+_REMOTE = re.compile(
+    r"s3:https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/[A-Za-z0-9._/-]+"
+    r"|sftp://[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?/[A-Za-z0-9._/-]+"
+)
+_REMOTE_SAYS = "s3:https://HOST/BUCKET[/PATH] or sftp://USER@HOST[:PORT]/PATH, with spaces or commas between several"
+_HOST_KEY = re.compile(r"(?:ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]{20,}={0,3}")
+_HOST_KEYS_SAY = "host keys such as ssh-ed25519 AAAA..., with commas between several"
 _BODY_SAYS = "a size such as 512k, 10m or 1g"
 _COMMAND_SAYS = "a command and its arguments, quoted as for a shell but run without one"
 _APP_NAME = "lower-case letters, digits and single hyphens, starting with a letter, at most 30"
@@ -263,6 +288,9 @@ KINDS: dict[str, Kind] = {
         "12 to 512 characters, any but ${...} and %(...)s, which Grafana would expand", _grafana_password
     ),
     "token": Kind("any characters, without spaces around them", _token),
+    "remotes": Kind(_REMOTE_SAYS, _remotes),
+    "host keys": Kind(_HOST_KEYS_SAY, _host_keys),
+    "repository password": Kind("one line of 12 to 512 characters without spaces around it", _repository_password),
     "size": Kind(_SIZE_SAYS, _size),
     "seconds": _number("a whole number of seconds", 5, 3600),
     "port": _number("a port number", 1, 65535),

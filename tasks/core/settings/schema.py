@@ -365,6 +365,32 @@ SECTIONS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             _default(
                 "RESTORE_UNDO_HOURS", "hours", "72", "How long `fab restore.undo` can bring back what was replaced."
             ),
+            _optional(
+                "BACKUP_REMOTES",
+                "remotes",
+                "Where copies of the backups go, encrypted before they leave: repositories of restic. Each is made by "
+                "`fab backup.init-remote`. Without one no backup leaves the server.",
+            ),
+            _optional(
+                "BACKUP_PASSWORD",
+                "repository password",
+                "Opens the copies; the server has it too. Needed with BACKUP_REMOTES.",
+                secret=True,
+            ),
+            _optional(
+                "BACKUP_RECOVERY_PASSWORD",
+                "repository password",
+                "Opens the copies as well and is never kept on the server: for the day on which that is lost. "
+                "Keep it somewhere else besides.",
+                secret=True,
+            ),
+            _optional("BACKUP_S3_ACCESS_KEY", "token", "The name of the S3 key of s3: remotes.", secret=True),
+            _optional("BACKUP_S3_SECRET_KEY", "token", "The S3 key itself.", secret=True),
+            _optional(
+                "BACKUP_SFTP_HOST_KEYS",
+                "host keys",
+                "The host keys that the servers of sftp: remotes may have, as their operator tells them.",
+            ),
         ),
     ),
 )

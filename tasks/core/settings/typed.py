@@ -105,6 +105,12 @@ class Settings:
     backup_time: str
     drill_time: str
     restore_undo_hours: int
+    backup_remotes: tuple[str, ...]
+    backup_password: Secret | None
+    backup_recovery_password: Secret | None
+    backup_s3_access_key: Secret | None
+    backup_s3_secret_key: Secret | None
+    backup_sftp_host_keys: tuple[str, ...]
     backend_given: Mapping[str, Secret]
     frontend_given: Mapping[str, Secret]
 
@@ -147,6 +153,13 @@ class Settings:
         """Everything that must not appear in any output, also as it is spelled inside a URL."""
         known = [self.postgres_password, self.redis_password, self.grafana_admin_password]
         known += [s for s in (self.registry_password, self.claude_api_key, self.openai_api_key) if s is not None]
+        copies = (
+            self.backup_password,
+            self.backup_recovery_password,
+            self.backup_s3_access_key,
+            self.backup_s3_secret_key,
+        )
+        known += [s for s in copies if s is not None]
         # short given values are switches ("true", "8080"): masking them would blot out half of the output
         known += [s for s in (*self.backend_given.values(), *self.frontend_given.values()) if len(s.reveal()) >= 6]
         return list(dict.fromkeys([*known, *(Secret(urls.encode(s.reveal())) for s in known)]))

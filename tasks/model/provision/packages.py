@@ -8,7 +8,7 @@ from tasks.model.facts import Facts
 from tasks.model.provision import docker
 from tasks.model.provision.step import Step, body
 
-WANTED = ("ca-certificates", "certbot", "openssl", "python3", "sudo", "ufw", "unattended-upgrades")
+WANTED = ("ca-certificates", "certbot", "openssl", "python3", "restic", "sudo", "ufw", "unattended-upgrades")
 
 
 def before_python(facts: Facts, source: str) -> Iterator[Step]:

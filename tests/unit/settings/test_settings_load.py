@@ -88,6 +88,9 @@ def test_every_given_setting_reaches_its_attribute(write_settings: WriteSettings
         "few": "7",
         "copies": "8",
         "hours": "79",
+        "remotes": "s3:https://s3.test/bucket/a sftp://u@store.test:23/b",
+        "host keys": "ssh-ed25519 " + "A" * 40,
+        "repository password": "repository-password-of-{}",
         "directory": str(tmp_path),
         "switch": "yes",
         "domains": "www2.site.test old.site.test",
@@ -112,7 +115,8 @@ def test_every_given_setting_reaches_its_attribute(write_settings: WriteSettings
     settings = load(write_settings(given))
     for name, text in given.items():
         value = getattr(settings, name.lower())
-        value = shlex.join(value) if isinstance(value, tuple) else value
+        if isinstance(value, tuple):
+            value = ", ".join(value) if name == "BACKUP_SFTP_HOST_KEYS" else shlex.join(value)
         value = "yes" if value is True else value
         assert (value.reveal() if isinstance(value, Secret) else str(value)) == text
         assert isinstance(value, Secret) is next(s.secret for s in SCHEMA if s.name == name)
