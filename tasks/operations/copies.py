@@ -59,7 +59,7 @@ def retrieve(s: Session, kind: str, name: str, remote: str, *, wait: float) -> R
     words = ["retrieve", kind, name, *(["--remote", remote] if remote else [])]
     done = backup.follow(s, words, wait)
     restore = f"; restore it with: {hint.fab(s, f'restore.{kind}')} --file {done['id']}" if kind != "config" else ""
-    return Report(done, f"{s.name}: {done['message']} is on the host, every checksum right{restore}")
+    return Report(done, f"{s.name}: {done['kind']} {done['id']} is on the host, every checksum right{restore}")
 
 
 def report(s: Session) -> Report:

@@ -18,7 +18,7 @@ PEBBLE = "lab-pebble"
 PEBBLE_ADDRESS = "172.31.213.3"
 STORAGE = "lab-storage"
 STORAGE_ADDRESS = "172.31.213.4"
-S3_KEYS = ("lab-access", "lab-secret-of-the-storage")
+S3_KEYS = ("lab-access", "lab-secret-of-the-storage")  # any are let in
 SITE_DOMAIN = "maicivy.lab.test"
 GRAFANA_DOMAIN = "analytics.maicivy.lab.test"
 # What host 1 is called: it has to find itself under these, as a server does in public DNS.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,18 @@ from host.process import Done
 SHORT = 180.0  # seconds for what moves no data: restic tries a silent server again and again
 LONG = 12 * 3600.0  # seconds
 _ALIAS = "backup"  # what the SFTP servers are called in the file of their host keys
-_NO_REPOSITORY = re.compile(r"repository does not exist|Is there a repository at the following location")
+_PATIENCE = 60.0  # seconds of trying again
+_MAKE = "make it: fab backup.init-remote"
+_REACHABLE = "is it reachable and not full? the backup on the host is whole"
+# "Is there a repository at the following location?" is said after every failure to read its settings
+_NO_REPOSITORY = re.compile(
+    r"repository does not exist|unable to open config file: [^\n]*(?:no such file|does not exist)"
+)
+_RETRY = re.compile(r"returned error, retrying after [^:]+: (.*)")
+_DENIED = re.compile(
+    r"Access ?Denied|SignatureDoesNotMatch|InvalidAccessKeyId|request signature|Access Key Id", re.IGNORECASE
+)
+_OPENING = "unable to open repository at {}: "
 _WRONG_KEY = "wrong password or no key found"
 # When nobody has used it for half an hour, or the process of this host that took it is gone, a lock is a dead one's.
 _UNLOCK = ("unlock", "--quiet")
@@ -44,8 +56,9 @@ class Repository:
     ) -> Done:
         """Call restic; raises Failure that says in one line why it would not."""
         argv = ["restic", *self._options(), *words]
+        retries = _Retries(self.url, _PATIENCE if deadline == SHORT else deadline, on_line)
         done = process.run(argv, deadline=deadline, check=False, env=self._environment(), stdin=stdin, cwd=cwd,
-                           on_line=on_line)  # fmt: skip
+                           on_line=retries.on_line, tick=retries.tick)  # fmt: skip
         if done.status != 0:
             raise self._failure(done)
         return done
@@ -108,8 +121,11 @@ class Repository:
 
     def _failure(self, done: Done) -> Failure:
         said = f"{done.stderr}\n{done.text}"
+        if "unable to start the sftp session" in said:
+            # what ssh says of it is often lost on the way: ask it
+            said += "\n" + process.run(self._ssh(), deadline=60, check=False, stdin=b"").stderr
         if _NO_REPOSITORY.search(said):
-            return Missing(f"there is no repository at {self.url}", hint="make it: fab backup.init-remote")
+            return Missing(f"there is no repository at {self.url}", hint=_MAKE)
         if _WRONG_KEY in said:
             return Failure(f"the repository at {self.url} does not open with this password", status=Status.REFUSED,
                            hint="it was made with another BACKUP_PASSWORD, or by somebody else")  # fmt: skip
@@ -121,12 +137,41 @@ class Repository:
                 f"{self.url} refuses the login", hint="it has to accept the key that fab backup.init-remote shows"
             )
         return Failure(
-            f"{self.url}: {_cause(said)}", hint="is it reachable and not full? the backup on the host is whole"
+            f"{self.url}: {_cause(said).replace(_OPENING.format(self.url), '')}",
+            hint=_REACHABLE,
         )
 
 
 class Missing(Failure):
     """There is no repository at that place."""
+
+
+class _Retries:
+    """What restic says while it tries again: for a quarter of an hour, also what will never go right."""
+
+    def __init__(self, url: str, patience: float, on_line: Callable[[str], None] | None) -> None:
+        self._url, self._patience, self._on_line = url, patience, on_line
+        self._since: float | None = None
+        self._said = ""
+
+    def on_line(self, line: str) -> None:
+        if found := _RETRY.search(line):
+            self._since = self._since or time.monotonic()
+            self._said = found[1]
+        if self._on_line:
+            self._on_line(line)
+
+    def tick(self) -> None:
+        """Give up: raises Failure when it makes no sense to go on."""
+        if self._since is None:
+            return
+        if "bucket does not exist" in self._said:
+            raise Missing(f"there is no repository at {self._url}: no such bucket", hint=_MAKE)
+        if _DENIED.search(self._said):
+            raise Failure(f"{self._url} refuses the key: {one_line(self._said)}",
+                          hint="look at BACKUP_S3_ACCESS_KEY and BACKUP_S3_SECRET_KEY")  # fmt: skip
+        if time.monotonic() - self._since > self._patience:
+            raise Failure(f"{self._url} does not answer: {one_line(self._said)}", hint=_REACHABLE)
 
 
 def _cause(said: str) -> str:
