@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tasks.core.settings.file import Entry, Parsed, Problem, UnreadableFile, given_variable, parse, read
@@ -135,12 +134,10 @@ def _together(parsed: Parsed) -> list[Problem]:
             found.append(Problem(line(there), there, f"is of no use without {absent}"))
     elif given("REGISTRY_USER") and not given("REGISTRY"):
         found.append(Problem(line("REGISTRY_USER"), "REGISTRY_USER", "needs REGISTRY; write docker.io for Docker Hub"))
-    if given("BACKUP_REMOTES") and not given("BACKUP_PASSWORD") and "BACKUP_PASSWORD" not in parsed.damaged:
-        found.append(
-            Problem(line("BACKUP_REMOTES"), "BACKUP_REMOTES", "needs BACKUP_PASSWORD: nothing leaves in the clear")
-        )
-    if given("BACKUP_REMOTES"):
-        found += _keys_of_remotes(parsed, line, given)
+    if given("BACKUP_REMOTES") and KINDS["remotes"].problem(remotes := parsed.entries["BACKUP_REMOTES"].value) is None:
+        missing = [name for name in _needed_by(words(remotes)) if not given(name) and name not in parsed.damaged]
+        if missing:
+            found.append(Problem(line("BACKUP_REMOTES"), "BACKUP_REMOTES", f"needs {' and '.join(missing)}"))
     both = given("BACKUP_PASSWORD") and given("BACKUP_RECOVERY_PASSWORD")
     if both and _same(parsed, "BACKUP_PASSWORD", "BACKUP_RECOVERY_PASSWORD"):
         text = "must differ from BACKUP_PASSWORD, which the server has"
@@ -148,20 +145,14 @@ def _together(parsed: Parsed) -> list[Problem]:
     return found
 
 
-def _keys_of_remotes(
-    parsed: Parsed, line: Callable[[str], int | None], given: Callable[[str], bool]
-) -> Iterator[Problem]:
-    """What each kind of remote needs besides."""
-    remotes = words(parsed.entries["BACKUP_REMOTES"].value)
-    for scheme, names in (
-        ("s3:", ("BACKUP_S3_ACCESS_KEY", "BACKUP_S3_SECRET_KEY")),
-        ("sftp:", ("BACKUP_SFTP_HOST_KEYS",)),
-    ):
-        for name in names:
-            if any(url.startswith(scheme) for url in remotes) and not given(name) and name not in parsed.damaged:
-                yield Problem(
-                    line("BACKUP_REMOTES"), "BACKUP_REMOTES", f"names a remote with {scheme} and needs {name}"
-                )
+def _needed_by(remotes: list[str]) -> list[str]:
+    """What these remotes cannot be used without."""
+    names = ["BACKUP_PASSWORD"]
+    if any(url.startswith("s3:") for url in remotes):
+        names += ["BACKUP_S3_ACCESS_KEY", "BACKUP_S3_SECRET_KEY"]
+    if any(url.startswith("sftp:") for url in remotes):
+        names.append("BACKUP_SFTP_HOST_KEYS")
+    return names
 
 
 def _effective(parsed: Parsed, name: str) -> str | None:

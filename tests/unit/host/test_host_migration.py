@@ -76,7 +76,7 @@ def test_it_is_due_when_the_release_that_serves_had_no_command_or_no_backend(wor
 @pytest.fixture
 def ready(world: World, monkeypatch: pytest.MonkeyPatch) -> Release:
     """A release to migrate for; the backup has tests of its own."""
-    monkeypatch.setattr(migration, "backup", lambda *_words: SimpleNamespace(ids=["20261122T100000Z-1a2b"]))
+    monkeypatch.setattr(migration, "backup", lambda *_words, send: SimpleNamespace(ids=["20261122T100000Z-1a2b"]))
     release = spec(world, 1)
     world.receive(release)
     return releases.load(world.config, release.id)

@@ -17,6 +17,9 @@ from tasks.core.project import ROOT
 from tasks.core.settings import SCHEMA, Settings, deploy_host, load
 from tasks.core.settings.check import project_root
 
+S3, SFTP, LONG = "s3:https://s3.test/b", "sftp://u@store.test//b", "long enough for it"
+NEEDS = ":9: BACKUP_REMOTES: needs "
+
 
 def problems(path: Path) -> list[str]:
     with pytest.raises(SettingsError) as caught:
@@ -146,6 +149,17 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file(write_text: 
         ({"REGISTRY_USER": "me"}, ":9: REGISTRY_USER: is of no use without REGISTRY_PASSWORD"),
         ({"REGISTRY_PASSWORD": "pw"}, ":9: REGISTRY_PASSWORD: is of no use without REGISTRY_USER"),
         ({"REGISTRY_USER": "me", "REGISTRY_PASSWORD": "pw"}, ":9: REGISTRY_USER: needs REGISTRY; write docker.io"),
+        ({"BACKUP_REMOTES": S3, "BACKUP_S3_ACCESS_KEY": "k"}, NEEDS + "BACKUP_PASSWORD and BACKUP_S3_SECRET_KEY"),
+        ({"BACKUP_REMOTES": SFTP, "BACKUP_PASSWORD": LONG}, NEEDS + "BACKUP_SFTP_HOST_KEYS"),
+        ({"BACKUP_REMOTES": f"{SFTP} {SFTP}"}, ":9: BACKUP_REMOTES: names a remote twice"),
+        ({"BACKUP_REMOTES": "sftp://u:password@h/b"}, ":9: BACKUP_REMOTES: must be s3:"),
+        ({"BACKUP_REMOTES": "/mnt/disk"}, ":9: BACKUP_REMOTES: must be s3:"),
+        (
+            {"BACKUP_PASSWORD": LONG, "BACKUP_RECOVERY_PASSWORD": LONG},
+            ":10: BACKUP_RECOVERY_PASSWORD: must differ from BACKUP_PASSWORD",
+        ),
+        ({"BACKUP_PASSWORD": f" {LONG}"}, ":9: BACKUP_PASSWORD: must be one line without spaces around it"),
+        ({"BACKUP_SFTP_HOST_KEYS": "SHA256:abc"}, ":9: BACKUP_SFTP_HOST_KEYS: must be host keys"),
         ({"TRUSTED_CA_FILE": "no.pem"}, ":9: TRUSTED_CA_FILE: names a file that does not exist"),
         ({"TRUSTED_CA_FILE": "~nobody-here/no.pem"}, ":9: TRUSTED_CA_FILE: names a file that does not exist"),
         ({"HTTP_PORT": "443"}, ":9: HTTP_PORT: must differ from HTTPS_PORT"),
