@@ -19,6 +19,7 @@ from tasks import (
     images,
     lab,
     maintenance,
+    rebuild,
     restore,
     secrets,
     setup,
@@ -30,7 +31,7 @@ from tasks.core.executor import install
 install()
 
 ns = Collection(
-    *(setup.setup, deploy.plan, deploy.deploy, deploy.rollback, deploy.releases),
+    *(setup.setup, deploy.plan, deploy.deploy, deploy.rollback, deploy.releases, rebuild.rebuild),
     *(health.health, doctor.doctor, audit.audit, trust.trust),
 )
 ns.add_collection(Collection.from_module(backup, name="backup"))

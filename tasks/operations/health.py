@@ -45,17 +45,18 @@ def address(s: Session, chosen: settings.Settings) -> str:
     return s.address if s.target.in_lab else chosen.public_address or ""
 
 
-def outside(s: Session, chosen: settings.Settings, *, closed: bool = False) -> list[model.Check]:
+def outside(s: Session, chosen: settings.Settings, *, closed: bool = False, at: str = "") -> list[model.Check]:
     """Look at the site as a visitor of it does.
 
     Args:
         s: the host, which the requests go to when it is one of the lab's.
         chosen: the settings, for the names and for the authorities to trust.
         closed: visitors are to get 503, the site is under maintenance.
+        at: the address the requests go to, whatever its names lead to.
     Returns:
         A check for each address, whatever came back.
     """
-    visitor = Visitor(address(s, chosen), chosen.trusted_ca_file)
+    visitor = Visitor(at or address(s, chosen), chosen.trusted_ca_file)
     site, grafana = chosen.site_url, chosen.grafana_url
     http = urls.http_url(chosen.site_domain, chosen.http_port)
     looks: list[Callable[[], model.Check]] = [

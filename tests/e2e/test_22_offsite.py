@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.world import APP, Project, Watch, inside, sql
-from tests.lab.names import S3_KEYS, STORAGE, STORAGE_ADDRESS
+from tests.e2e.world import APP, FAB, ROOT, Project, Watch, inside, sql
+from tests.lab.names import S3_KEYS, STORAGE, STORAGE_ADDRESS, container
 
 BACKUPS = f"/opt/{APP}/shared/backups"
 RUN = secrets.token_hex(4)  # the storage lives on from run to run
@@ -191,6 +192,46 @@ def test_old_copies_go_when_their_time_is_up(away: Project) -> None:
 def on(project: Project, url: str) -> list[dict[str, str]]:
     told = project.json("backup.copies", "-H", "lab")["remotes"]
     return next(row["copies"] for row in told if row["remote"] == url)
+
+
+@pytest.fixture(scope="module")
+def empty(away: Project) -> str:
+    """A second host as its provider hands it over; returns the name of its container."""
+    name = container(2)
+    subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, timeout=120, check=False)
+    subprocess.run(["docker", "volume", "rm", f"{name}-docker"], capture_output=True, timeout=60, check=False)
+    subprocess.run([FAB, "lab.up", "--hosts", "2"], cwd=ROOT, check=True, capture_output=True, timeout=600)
+    for file in ("ssh_config", "known_hosts"):
+        (away.root / ".lab" / file).write_text((ROOT / ".lab" / file).read_text())
+    return name
+
+
+def test_an_empty_host_and_a_remote_become_the_running_system(away: Project, empty: str) -> None:
+    sql("CREATE TABLE IF NOT EXISTS kept (id int); TRUNCATE kept; INSERT INTO kept SELECT generate_series(1, 177)")
+    away.fab("backup", "-H", "lab", timeout=900)
+    refused = away.fab("rebuild", "-H", "lab", "--from", SFTP, "--yes", expect=11)
+    assert "serves on lab already" in refused.stderr
+    words = ("rebuild", "-H", "lab2", "--from", SFTP, "--yes")
+    with Watch([PASSWORD, RECOVERY]) as watch:
+        stranger = away.fab(*words, expect=12, timeout=900)
+        assert "refuses the login" in stranger.stderr
+        key = re.search(r"ssh-ed25519 (\S+)", stranger.stdout + stranger.stderr)
+        assert key
+        storage("cat >> /srv/keeper/.ssh/authorized_keys", f"ssh-ed25519 {key[1]}\n")
+        told = away.json(*words)
+    assert watch.seen == set()
+    assert all(check["ok"] for check in told["checks"])
+    assert told["seconds"]["total"] > 0
+    current = "readlink", f"/opt/{APP}/current"
+    assert inside(*current, host=empty) == inside(*current)
+    served = "sha256sum", f"/opt/{APP}/shared/tls/fullchain.pem"
+    assert inside(*served, host=empty) == inside(*served)
+    assert sql("SELECT count(*) FROM kept", host=empty) == "177"
+    assert inside("sh", "-c", f"ls /run/{APP} | grep adopt || true", host=empty) == ""
+    assert "nothing to do" in away.fab("deploy", "-H", "lab2", "--yes").stdout
+    assert {row["kind"] for row in away.json("backup.list", "-H", "lab2")["backups"]} >= {"postgres", "redis", "config"}
+    again = away.fab(*words, expect=11)
+    assert "serves on lab2 already" in again.stderr
 
 
 def test_a_copy_that_is_damaged_over_there_counts_no_longer(away: Project) -> None:

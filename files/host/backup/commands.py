@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from host import audit, background
@@ -39,7 +40,12 @@ def parsers(command: Parsers, who: str) -> list[argparse.ArgumentParser]:
         each.add_argument("kind", choices=KINDS)
         each.add_argument("id", help='"latest" or an id')
         each.add_argument("--remote", default="", help="one of BACKUP_REMOTES; the first without it")
-    for each in (making, trying, putting, bringing):
+    taking = command(
+        "adopt", "take over from a remote: release, certificates and backups; the question on stdin (JSON)"
+    )
+    units.append(command("run-adopt", "be the unit", hidden=True))
+    units[4].add_argument("job")
+    for each in (making, trying, putting, bringing, taking):
         each.add_argument("--by", default=who, help="who asks for it")
         each.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="wait that long for another command")
     command("backups", "the backups on this host, as one JSON line")
@@ -192,6 +198,25 @@ def _run_retrieve(config: Config, args: argparse.Namespace) -> int:
     return _worked(config, args, f"fetching of {args.kind} {args.id}", body)
 
 
+def _adopt(config: Config, args: argparse.Namespace) -> int:
+    from host.backup import adopt
+
+    job = adopt.save(config, sys.stdin.buffer.read(1 << 17))
+    try:
+        return _launched(config, args, ["run-adopt", str(job)])
+    except Failure:
+        job.unlink(missing_ok=True)
+        raise
+
+
+def _run_adopt(config: Config, args: argparse.Namespace) -> int:
+    from host.backup import adopt
+
+    question = adopt.take(Path(args.job))
+    what = f"rebuild from {question.remote}"
+    return _worked(config, args, what, lambda journal: adopt.adopt(config, question, journal))
+
+
 def _copies(config: Config, _args: argparse.Namespace) -> int:
     from host.backup import copies, policy
 
@@ -245,4 +270,6 @@ COMMANDS: dict[str, Callable[[Config, argparse.Namespace], int]] = {
     "rehearse-keys": _rehearse_keys,
     "retrieve": _retrieve,
     "run-retrieve": _run_retrieve,
+    "adopt": _adopt,
+    "run-adopt": _run_adopt,
 }
