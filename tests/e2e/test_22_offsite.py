@@ -147,6 +147,7 @@ def test_a_backup_the_host_has_lost_comes_back_from_a_remote_and_is_restored(awa
 
 
 def test_a_remote_that_is_gone_stops_neither_the_backup_nor_the_other_and_gets_it_later(away: Project) -> None:
+    away.fab("backup.redis", "-H", "lab")
     rule = ["OUTPUT", "-d", STORAGE_ADDRESS, "-p", "tcp", "--dport", "22", "-j", "REJECT"]
     inside("iptables", "-I", *rule)
     try:
@@ -160,6 +161,26 @@ def test_a_remote_that_is_gone_stops_neither_the_backup_nor_the_other_and_gets_i
     assert f"{SFTP}: NOT COPIED" in away.fab("backup.list", "-H", "lab").stdout
     away.fab("backup.redis", "-H", "lab")
     assert copies_of(away, "redis", missed)[SFTP]["ok"] is True
+
+
+def test_a_backup_that_went_bad_on_the_host_keeps_no_newer_one_from_being_copied(away: Project) -> None:
+    away.fab("backup.redis", "-H", "lab")
+    rule = ["OUTPUT", "-d", STORAGE_ADDRESS, "-p", "tcp", "--dport", "22", "-j", "REJECT"]
+    inside("iptables", "-I", *rule)
+    try:
+        away.fab("backup.redis", "-H", "lab", expect=12)
+    finally:
+        inside("iptables", "-D", *rule)
+    bad = newest(away, "redis")
+    inside("truncate", "-s", "0", f"{BACKUPS}/redis/{bad}/dump.rdb")
+    done = away.fab("backup.redis", "-H", "lab", expect=12)
+    assert "does not list dump.rdb as it was sent" in done.stderr
+    good = newest(away, "redis")
+    assert good != bad
+    assert copies_of(away, "redis", good)[SFTP]["ok"] is True
+    assert copies_of(away, "redis", bad)[SFTP]["ok"] is False
+    away.fab("backup.redis", "-H", "lab")  # the bad one is not tried for ever
+    inside("rm", "-rf", f"{BACKUPS}/redis/{bad}")
 
 
 def test_another_host_key_is_refused(away: Project) -> None:

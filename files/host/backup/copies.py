@@ -114,27 +114,51 @@ def send(config: Config, policy: Policy, kinds: Iterable[str], journal: Journal)
     """
     failures = []
     for url in policy.remotes:
+        lacking = [item for kind in kinds for item in waiting(catalog.backups(config, kind), url)]
+        lacking.sort(key=lambda item: item.id, reverse=True)  # an old one that cannot be read stops no newer one
         try:
-            repository = Repository(config, policy, url)
-            repository.unlock()
+            _to_remote(Repository(config, policy, url), lacking, kinds, journal)
         except Exception as error:
             failures.append(as_failure(error, f"copying to {url}"))
-            for kind in kinds:
-                for backup in waiting(catalog.backups(config, kind), url)[-1:]:
-                    _note(backup, url, {"ok": False, "cause": failures[-1].cause})
-            continue
-        for kind in kinds:
-            for backup in waiting(catalog.backups(config, kind), url):
-                if (failure := _sent(repository, backup, journal)) is not None:
-                    failures.append(failure)
-                    break
-        try:
-            _forget(config, policy, repository, kinds)
-        except Exception as error:
-            failures.append(as_failure(error, f"dropping old copies on {url}"))
-    for failure in failures:
-        journal.warn(f"no copy: {failure.cause}")
+            journal.warn(f"no copy: {failures[-1].cause}")
+            for item in lacking:
+                if not status(item, url).get("ok"):
+                    _note(item, url, {"ok": False, "cause": failures[-1].cause})
     return failures
+
+
+def _to_remote(repository: Repository, lacking: Sequence[Backup], kinds: Iterable[str], journal: Journal) -> None:
+    """Send, look whether all of it is there, and only then call it copied; at last drop what is too old."""
+    there = _listed(repository.config, repository)  # says at once when nobody answers, or there is no repository
+    sent: list[tuple[Backup, str, float]] = []
+    failed: Exception | None = None
+    for backup in lacking:
+        try:
+            sent.append((backup, *_sent(repository, backup, journal)))
+        except Exception as error:
+            failed = error
+            break
+    if sent:
+        with journal.step("copy", f"comparing every pack at {repository.url}") as step:
+            repository.run("check", "--no-lock", "--quiet", deadline=restic.LONG)
+            step.done("every pack is there in its full length")
+    for backup, name, seconds in sent:
+        _note(backup, repository.url, {"ok": True, "cause": "", "snapshot": name, "seconds": seconds})
+        there.append(Snapshot(backup.kind, backup.id, name))
+    _forget(repository, there, kinds)
+    if failed is not None:
+        raise failed
+
+
+def _sent(repository: Repository, backup: Backup, journal: Journal) -> tuple[str, float]:
+    """Send one; returns restic's id of the snapshot, and the seconds it took."""
+    began = time.monotonic()
+    with journal.step("copy", f"copying {backup.kind} {backup.id} to {repository.url}") as step:
+        name = _put(repository, backup, Progress(step, "sent", backup.bytes))
+        _proven(repository, backup, name)
+        seconds = round(time.monotonic() - began, 1)
+        step.done(f"{backup.kind} {backup.id} is at {repository.url}: {seconds} s")
+    return name, seconds
 
 
 def waiting(backups: Sequence[Backup], url: str) -> list[Backup]:
@@ -153,24 +177,6 @@ def _note(backup: Backup, url: str, said: dict[str, Any]) -> None:
     others = [each for each in backup.manifest.get("copies") or [] if each.get("remote") != url]
     backup.manifest["copies"] = [*others, {"remote": url, "at": time.time(), **said}]
     catalog.note(backup, copies=backup.manifest["copies"])
-
-
-def _sent(repository: Repository, backup: Backup, journal: Journal) -> Failure | None:
-    began = time.monotonic()
-    with journal.step("copy", f"copying {backup.kind} {backup.id} to {repository.url}") as step:
-        try:
-            progress = Progress(step, "sent", backup.bytes)
-            name = _put(repository, backup, progress)
-            _proven(repository, backup, name)
-        except Exception as error:
-            failure = as_failure(error, f"copying to {repository.url}")
-            _note(backup, repository.url, {"ok": False, "cause": failure.cause})
-            step.done(f"NOT copied: {failure.cause}")
-            return failure
-        seconds = round(time.monotonic() - began, 1)
-        _note(backup, repository.url, {"ok": True, "cause": "", "snapshot": name, "seconds": seconds})
-        step.done(f"{backup.kind} {backup.id} is at {repository.url}: {seconds} s")
-    return None
 
 
 def _put(repository: Repository, backup: Backup, progress: Progress) -> str:
@@ -194,7 +200,7 @@ def _put(repository: Repository, backup: Backup, progress: Progress) -> str:
 
 
 def _proven(repository: Repository, backup: Backup, name: str) -> None:
-    """The remote lists every file with its size and gives the manifest back; every pack is there in full length.
+    """The remote lists every file with its size and gives the manifest back.
 
     The content cannot differ from its name unseen: restic names what it stores by the SHA-256 of it, and a drill reads
     all of it back.
@@ -210,20 +216,20 @@ def _proven(repository: Repository, backup: Backup, name: str) -> None:
     told = json.loads(repository.run("dump", "--no-lock", name, f"/{catalog.MANIFEST}").text)
     if told.get("files") != backup.manifest["files"]:
         raise Failure(f"{repository.url} gives back another manifest")
-    repository.run("check", "--no-lock", "--quiet", deadline=restic.LONG)
 
 
-def _forget(config: Config, policy: Policy, repository: Repository, kinds: Iterable[str]) -> None:
+def _forget(repository: Repository, there: Sequence[Snapshot], kinds: Iterable[str]) -> None:
     """Drop the copies whose time is up, by the rules for those on the host."""
-    found = _listed(config, repository)
     doomed = []
     for kind in kinds:
-        of_kind = [item for item in found if item.kind == kind]
+        of_kind = [item for item in there if item.kind == kind]
         kept = retention.decide(
-            [retention.Item(item.id, item.taken, good=True) for item in of_kind], policy.keep[kind], time.time()
-        )
+            [retention.Item(item.id, item.taken, good=True) for item in of_kind],
+            repository.policy.keep[kind], time.time(),
+        )  # fmt: skip
         doomed += [item.name for item in of_kind if kept[item.id] is None]
     if doomed:
+        repository.unlock()
         repository.run("forget", "--quiet", "--prune", *doomed, deadline=restic.LONG)
 
 
