@@ -14,6 +14,8 @@ from tasks.operations import backup, hint, hostprogram
 if TYPE_CHECKING:
     from tasks.core.session import Session
 
+_REMOTES = 1800.0  # seconds: each remote that does not answer is waited for
+
 
 def initialise(s: Session) -> Report:
     """Have the host make the repositories, and both passwords open them.
@@ -24,7 +26,9 @@ def initialise(s: Session) -> Report:
     if any(url.startswith("sftp:") for url in settings.load(s.settings_file).backup_remotes):
         key = hostprogram.ask(s, app, "backup-key")["public_key"]
         s.out.info(f"the key {s.name} shows to SFTP servers, to be let in there: {key}")
-    told = hostprogram.ask(s, app, "init-remote", question={"recovery": recovery.reveal()}, secrets=[recovery])
+    told = hostprogram.ask(
+        s, app, "init-remote", question={"recovery": recovery.reveal()}, secrets=[recovery], seconds=_REMOTES
+    )
     lines = [f"  {row['remote']}: {_STATE[row['state']]}; both passwords open it" for row in told["remotes"]]
     return Report(told, "\n".join([*lines, f"{s.name}: the next backup is copied there: {hint.fab(s, 'backup')}"]))
 
@@ -35,7 +39,9 @@ _STATE = {"made": "made", "there": "was there already"}
 def rehearse(s: Session) -> Report:
     """Have the newest copy on every remote opened with the recovery password alone. Code 9 when one does not open."""
     app, recovery = _needed(s)
-    told = hostprogram.ask(s, app, "rehearse-keys", question={"recovery": recovery.reveal()}, secrets=[recovery])
+    told = hostprogram.ask(
+        s, app, "rehearse-keys", question={"recovery": recovery.reveal()}, secrets=[recovery], seconds=_REMOTES
+    )
     lines = [
         f"  {row['remote']}: {row['kind']} {row['id']} opens, {row['seconds']} s" if row["ok"]
         else f"  {row['remote']}: DOES NOT OPEN: {row['cause']}"
@@ -49,7 +55,7 @@ def rehearse(s: Session) -> Report:
 
 def listing(s: Session) -> Report:
     """Have the host ask every remote what it has. Code 9 when one does not answer."""
-    told = hostprogram.ask(s, settings.load(s.settings_file).app_name, "copies")
+    told = hostprogram.ask(s, settings.load(s.settings_file).app_name, "copies", seconds=_REMOTES)
     failed = any(row["cause"] for row in told["remotes"])
     return Report(told, model.copies(told["remotes"]), ExitStatus.UNHEALTHY if failed else ExitStatus.OK)
 

@@ -27,7 +27,14 @@ def command(app: str, *words: object) -> Command:
     return Command(f"/usr/local/bin/{app}", *words, label=f"{app} {words[0]}")
 
 
-def ask(s: Session, app: str, *words: object, question: Any = None, secrets: Iterable[Secret] = ()) -> Any:
+def ask(
+    s: Session,
+    app: str,
+    *words: object,
+    question: Any = None,
+    secrets: Iterable[Secret] = (),
+    seconds: float = _SECONDS,
+) -> Any:
     """Run a command that answers with one JSON document.
 
     Args:
@@ -36,21 +43,24 @@ def ask(s: Session, app: str, *words: object, question: Any = None, secrets: Ite
         words: the command and its arguments.
         question: JSON-able, goes to its stdin: the place for a secret.
         secrets: values to mask in whatever it says.
+        seconds: how long it may take.
     Raises:
         Refused: the host has no program, or one without this command. Locked, Unhealthy, HostFailed: as the program
             says. Else as `Session.run`.
     """
     stdin = None if question is None else json.dumps(question).encode()
-    return _asked(s, app, words, stdin, tuple(secrets))
+    return _asked(s, app, words, stdin, tuple(secrets), seconds)
 
 
 def tell(s: Session, app: str, *words: object, text: str) -> Any:
     """The same for a command that reads plain text from its stdin."""
-    return _asked(s, app, words, text.encode(), ())
+    return _asked(s, app, words, text.encode(), (), _SECONDS)
 
 
-def _asked(s: Session, app: str, words: Sequence[object], stdin: bytes | None, secrets: tuple[Secret, ...]) -> Any:
-    result = s.run(command(app, *words), stdin=stdin, root=True, deadline=_SECONDS, check=False, secrets=secrets)
+def _asked(
+    s: Session, app: str, words: Sequence[object], stdin: bytes | None, secrets: tuple[Secret, ...], seconds: float
+) -> Any:
+    result = s.run(command(app, *words), stdin=stdin, root=True, deadline=seconds, check=False, secrets=secrets)
     return answer(s, app, str(words[0]), result, secrets)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import build, catalogue, engine, files, lock, publish, world
 from .docker import LabError, docker
-from .names import CACHE, MOST_HOSTS, NETWORK, PEBBLE, REGISTRY, address, alias, container
+from .names import CACHE, MOST_HOSTS, NETWORK, PEBBLE, REGISTRY, STORAGE, address, alias, container
 from .say import say
 
 
@@ -85,7 +85,7 @@ def status() -> dict[str, Any]:
     ]
     services = [
         {"container": n, "state": running[n]["State"]["Status"] if n in running else "missing"}
-        for n in (REGISTRY, PEBBLE)
+        for n in (REGISTRY, PEBBLE, STORAGE)
     ]
     healthy = bool(hosts) and all(x["state"] == "running" for x in [*hosts, *services]) and files.SSH_CONFIG.exists()
     return {
