@@ -49,16 +49,16 @@ def ask(
             says. Else as `Session.run`.
     """
     stdin = None if question is None else json.dumps(question).encode()
-    return _asked(s, app, words, stdin, tuple(secrets), seconds)
+    return _asked(s, app, words, stdin, tuple(secrets), seconds=seconds)
 
 
 def tell(s: Session, app: str, *words: object, text: str) -> Any:
     """The same for a command that reads plain text from its stdin."""
-    return _asked(s, app, words, text.encode(), (), _SECONDS)
+    return _asked(s, app, words, text.encode(), (), seconds=_SECONDS)
 
 
 def _asked(
-    s: Session, app: str, words: Sequence[object], stdin: bytes | None, secrets: tuple[Secret, ...], seconds: float
+    s: Session, app: str, words: Sequence[object], stdin: bytes | None, secrets: tuple[Secret, ...], *, seconds: float
 ) -> Any:
     result = s.run(command(app, *words), stdin=stdin, root=True, deadline=seconds, check=False, secrets=secrets)
     return answer(s, app, str(words[0]), result, secrets)
