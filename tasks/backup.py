@@ -45,6 +45,14 @@ def config(s: Session, *, wait: int = 0, json: bool = False) -> Report:
     return operation.make(s, "config", wait=wait)
 
 
+@host_task(help=_HELP)
+def base(s: Session, *, wait: int = 0, json: bool = False) -> Report:
+    """Copy PostgreSQL's files as they are: where `fab restore.postgres --at` begins. Needs POINT_IN_TIME_DAYS."""
+    from tasks.operations import backup as operation
+
+    return operation.make(s, "base", wait=wait)
+
+
 @host_task(name="list", help={"json": "one JSON document"})
 def listing(s: Session, json: bool = False) -> Report:
     """Show every backup: age, size, what it holds, whether it was read back and restored in a drill, why it is kept."""
@@ -55,7 +63,7 @@ def listing(s: Session, json: bool = False) -> Report:
 
 @host_task(
     help={
-        "kind": "postgres, redis, config or all",
+        "kind": "postgres, redis, config, base or all",
         "wait": _WAIT,
         "json": _JSON,
     }

@@ -14,6 +14,7 @@ _JSON = "one JSON document at the end; progress goes to stderr"
 @host_task(
     help={
         "file": _FILE,
+        "at": 'instead of a file: a moment with its offset from UTC, such as "2026-11-22 10:00:00+01"',
         "other-database": "also a dump of a database with another name",
         "yes": _YES,
         "wait": _WAIT,
@@ -21,17 +22,20 @@ _JSON = "one JSON document at the end; progress goes to stderr"
     }
 )
 def postgres(
-    s: Session, file: str = "", *, other_database: bool = False, yes: bool = False, wait: int = 0, json: bool = False
-) -> Report:
+    s: Session, file: str = "", *, at: str = "", other_database: bool = False, yes: bool = False, wait: int = 0,
+    json: bool = False,
+) -> Report:  # fmt: skip
     """Replace the databases by those of a backup, or by any dump of pg_dump (plain, .gz, custom, directory, tar).
 
     Loaded beside the live ones and compared with what was counted when it was made, then exchanged by name: visitors
     get 503 for about half a second. When the application is not well then, the old ones come back by themselves.
     `fab restore.undo` brings them back for RESTORE_UNDO_HOURS. Asks for the database's name.
+    With --at they become what they were at that moment (needs POINT_IN_TIME_DAYS).
     """
     from tasks.operations import restore as operation
 
-    return operation.restore(s, "postgres", file, other=other_database, yes=yes, wait=wait)
+    source = operation.moment(at, file) if at else file
+    return operation.restore(s, "postgres", source, other=other_database, yes=yes, wait=wait)
 
 
 @host_task(help={"file": _FILE, "yes": _YES, "wait": _WAIT, "json": _JSON})

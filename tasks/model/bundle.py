@@ -89,7 +89,10 @@ def render(sources: Mapping[str, bytes], settings: Settings, pins: Mapping[str, 
     Raises:
         BundleError: a template names what no setting provides, or the Compose file cannot be used.
     """
-    files = {_path(name, settings.app_name): File(_content(name, data, settings)) for name, data in sources.items()}
+    rendered = {name: _content(name, data, settings) for name, data in sources.items()}
+    # a template of which the settings leave nothing is no file of this release
+    files = {_path(name, settings.app_name): File(data) for name, data in rendered.items()
+             if data.strip() or not name.endswith(".j2")}  # fmt: skip
     unpinned = _plain(settings.compose_environment()) | _derived(settings)
     environments = {
         "": unpinned | {name: images.pinned(value, pins.get(value)) for name, value in _images(unpinned).items()},
@@ -216,6 +219,7 @@ def _backups(settings: Settings) -> dict[str, Any]:
         "months": settings.backup_months,
         "keep_last": settings.backup_keep_last,
         "undo_hours": settings.restore_undo_hours,
+        "point_in_time_days": settings.point_in_time_days,
         "remotes": list(settings.backup_remotes),
         "host_keys": list(settings.backup_sftp_host_keys),
     }

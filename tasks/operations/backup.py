@@ -42,7 +42,7 @@ def follow(s: Session, words: list[str], wait: float) -> dict[str, Any]:
 def listing(s: Session) -> Report:
     """Ask the host what it has."""
     told = _told(s)
-    text = model.describe(told["backups"], told["undo"], told["now"])
+    text = model.describe(told["backups"], told["undo"], told.get("point_in_time"), told["now"])
     count = len(told["backups"])
     return Report(told, f"{text}\n{s.name}: {count} backup{'' if count == 1 else 's'}".lstrip("\n"))
 

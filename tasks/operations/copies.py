@@ -71,7 +71,7 @@ def retrieve(s: Session, kind: str, name: str, remote: str, *, wait: float) -> R
 def report(s: Session) -> Report:
     """Work out from the host's backups how much could be lost and how long it would take to be back."""
     told = hostprogram.ask(s, settings.load(s.settings_file).app_name, "backups")
-    rows = model.objectives(told["backups"], told["now"])
+    rows = model.objectives(told["backups"], told["now"], told.get("point_in_time"))
     return Report({"objectives": rows}, model.describe_objectives(rows))
 
 

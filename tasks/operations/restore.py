@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,19 @@ def restore(s: Session, kind: str, source: str, *, other: bool, yes: bool, wait:
     return Report(done, f"{s.name}: {done['source']} serves, {done['window']} s without service; undo it with: {undo}")
 
 
+def moment(at: str, file: str) -> str:
+    """What the host calls the moment `at` that a user typed. Raises UsageError when it is none, or not one alone."""
+    if file:
+        raise UsageError("a file or a moment, not both", hint="leave out --file or --at")
+    try:
+        found = datetime.fromisoformat(at.strip())
+    except ValueError:
+        raise UsageError(f"{at!r} is no time", hint='such as --at "2026-11-22 10:00:00+01"') from None
+    if found.tzinfo is None:
+        raise UsageError(f"{at!r} does not say in which time zone", hint=f'such as --at "{at.strip()}+01", or +00')
+    return f"at:{found.timestamp():.6f}"
+
+
 def undo(s: Session, kind: str, *, yes: bool, wait: float) -> Report:
     """Have the host bring back what the last restore replaced. Raises Refused when there is none, or on no."""
     if kind not in ("postgres", "redis"):
@@ -54,7 +68,7 @@ def undo(s: Session, kind: str, *, yes: bool, wait: float) -> Report:
 def _on_host(s: Session, app: str, source: str) -> str:
     """What the host is to be told: a file that is here is sent there first."""
     path = Path(source).expanduser()
-    if source == "latest" or not path.exists():
+    if source == "latest" or source.startswith("at:") or not path.exists():
         return source
     if path.is_dir():
         raise UsageError(f"{path} is a directory: pack it first: tar -C {path} -cf dump.tar .")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from host import durable
-from host.backup import KINDS
+from host.backup import ALL
 from host.config import Config
 from host.errors import Failure, Status, from_os_error
 
@@ -67,8 +67,8 @@ def new_id() -> str:
 
 def folder(config: Config, kind: str) -> Path:
     """Where the backups of a kind lie; made when it is not there. Raises Failure for a kind there is not."""
-    if kind not in KINDS:
-        raise Failure(f"there are no backups of {kind!r}", hint=f"one of: {', '.join(KINDS)}", status=Status.REFUSED)
+    if kind not in ALL:
+        raise Failure(f"there are no backups of {kind!r}", hint=f"one of: {', '.join(ALL)}", status=Status.REFUSED)
     path = config.root / "shared" / "backups" / kind
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
@@ -128,7 +128,7 @@ def staging(config: Config, kind: str) -> Iterator[tuple[str, Path]]:
 
 def sweep(config: Config) -> None:
     """Remove what backups that were killed left. The caller holds the host's lock: nobody is writing one."""
-    for kind in KINDS:
+    for kind in ALL:
         for path in folder(config, kind).glob(f"{_PARTIAL}*"):
             shutil.rmtree(path, ignore_errors=True)
     shutil.rmtree(_scratch(config), ignore_errors=True)

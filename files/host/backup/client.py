@@ -14,7 +14,7 @@ from host.config import Config
 from host.errors import Failure
 from host.process import Done
 
-PURPOSES = ("backup", "restore", "drill", "try")
+PURPOSES = ("backup", "restore", "drill", "try", "recover")
 """What throwaway containers are for: each is the end of the name of one."""
 _QUICK = 60.0  # seconds
 # Programs must not wait for each other's place: the databases and the application come first.
@@ -67,6 +67,26 @@ def beside(
     writes is root's. Raises as `process.run`.
     """
     clear(config, purpose)
+    argv = command(config, container, words, purpose=purpose, mounts=mounts, user=user, memory=memory, login=login)
+    try:
+        return process.run(argv, deadline=deadline, check=check, stdin=stdin, tick=tick)
+    except BaseException:
+        clear(config, purpose)  # the docker command is gone, what it started is not
+        raise
+
+
+def command(
+    config: Config,
+    container: Container,
+    words: Sequence[str],
+    *,
+    purpose: str,
+    mounts: Mapping[Path, str],
+    user: str,
+    memory: str,
+    login: Path | None,
+) -> list[str]:
+    """The command line of `beside`, for a program that is not waited for."""
     binds = [word for path, seen in mounts.items() for word in ("-v", f"{path}:{seen}")]
     options = ["--rm", "-i", "--init", "--user", user, "--memory", memory, "--tmpfs", "/tmp", *binds]  # noqa: S108
     entry = list(words)
@@ -74,12 +94,7 @@ def beside(
         options += ["-v", f"{login}:/run/secrets:ro"]
         entry = ["sh", "-c", _LOGIN.format(variable=_VARIABLES[container.service]), "sh", *entry]
     argv = _container(config, container.image_id, purpose, f"container:{container.id}", options)
-    argv += ["--entrypoint", entry[0], container.image_id, *entry[1:]]
-    try:
-        return process.run(argv, deadline=deadline, check=check, stdin=stdin, tick=tick)
-    except BaseException:
-        clear(config, purpose)  # the docker command is gone, what it started is not
-        raise
+    return [*argv, "--entrypoint", entry[0], container.image_id, *entry[1:]]
 
 
 def start(

@@ -12,7 +12,7 @@ from typing import Any
 
 from host import audit, background
 from host.background import Errand, answer
-from host.backup import KINDS
+from host.backup import ALL, KINDS
 from host.backup.policy import Policy
 from host.config import Config
 from host.errors import Failure, Status
@@ -29,12 +29,12 @@ def parsers(command: Parsers, who: str) -> list[argparse.ArgumentParser]:
     bringing = command("retrieve", "fetch a copy from a remote into the backups of this host")
     units = [command(f"run-{name}", "be the unit", hidden=True) for name in ("backup", "drill", "restore", "retrieve")]
     for each in (making, trying, units[0], units[1]):
-        each.add_argument("kind", choices=("all", *KINDS))
+        each.add_argument("kind", choices=("all", *ALL))
     for each in (making, units[0]):
         each.add_argument("--reason", default="by hand")
     for each in (putting, units[2]):
         each.add_argument("kind", choices=("postgres", "redis"))
-        each.add_argument("source", help='"latest", an id, an absolute path, or "undo"')
+        each.add_argument("source", help='"latest", an id, an absolute path, "at:<Unix time>", or "undo"')
         each.add_argument("--other-database", action="store_true", help="also a dump of a database of another name")
     for each in (bringing, units[3]):
         each.add_argument("kind", choices=KINDS)
@@ -57,10 +57,11 @@ def parsers(command: Parsers, who: str) -> list[argparse.ArgumentParser]:
     looking.add_argument("source")
     looking.add_argument("--other-database", action="store_true")
     fetching = command("fetch", "write a file of a backup to stdout")
-    fetching.add_argument("kind", choices=KINDS)
+    fetching.add_argument("kind", choices=ALL)
     fetching.add_argument("id")
     fetching.add_argument("path")
     fetching.add_argument("--offset", type=int, default=0, metavar="BYTES")
+    command("receive-wal", "receive PostgreSQL's log of changes (what systemd runs)", hidden=True)
     command("copies", "the backups that the remotes have, as one JSON line")
     command("backup-key", "the public key this host shows to SFTP servers")
     command("init-remote", "make the repositories on the remotes; the recovery password on stdin, as JSON")
@@ -81,8 +82,10 @@ def _worked(config: Config, args: argparse.Namespace, what: str, body: Callable[
     return background.work(config, errand, args.events, background.UNIT_WAIT, body)
 
 
-def _kinds(args: argparse.Namespace) -> tuple[str, ...]:
-    return KINDS if args.kind == "all" else (args.kind,)
+def _kinds(config: Config, args: argparse.Namespace) -> tuple[str, ...]:
+    from host.backup import policy, run
+
+    return run.wanted(policy.load(config), args.kind)
 
 
 def _backup(config: Config, args: argparse.Namespace) -> int:
@@ -93,7 +96,9 @@ def _run_backup(config: Config, args: argparse.Namespace) -> int:
     from host.backup import run
 
     what = f"backup of {'everything' if args.kind == 'all' else args.kind}"
-    return _worked(config, args, what, lambda journal: run.backup(config, _kinds(args), journal, args.reason).told())
+    return _worked(
+        config, args, what, lambda journal: run.backup(config, _kinds(config, args), journal, args.reason).told()
+    )
 
 
 def _drill(config: Config, args: argparse.Namespace) -> int:
@@ -103,7 +108,7 @@ def _drill(config: Config, args: argparse.Namespace) -> int:
 def _run_drill(config: Config, args: argparse.Namespace) -> int:
     from host.backup import drill
 
-    return _worked(config, args, "drill", lambda journal: drill.drill(config, _kinds(args), journal))
+    return _worked(config, args, "drill", lambda journal: drill.drill(config, _kinds(config, args), journal))
 
 
 def _restore(config: Config, args: argparse.Namespace) -> int:
@@ -139,11 +144,11 @@ def _prune(config: Config, args: argparse.Namespace) -> int:
 
     keep = policy.load(config)
     if args.dry_run:
-        return answer(run.prune(config, KINDS, Journal(None, None), keep, rehearsal=True))
+        return answer(run.prune(config, ALL, Journal(None, None), keep, rehearsal=True))
     record = {"what": "prune", "target": None, "by": args.by, "from": audit.client()}
     return background.work(
         config, Errand(args.by, "pruning of backups", record), None, 0,
-        lambda journal: run.prune(config, KINDS, journal, keep, rehearsal=False),
+        lambda journal: run.prune(config, ALL, journal, keep, rehearsal=False),
     )  # fmt: skip
 
 
@@ -217,6 +222,15 @@ def _run_adopt(config: Config, args: argparse.Namespace) -> int:
     return _worked(config, args, what, lambda journal: adopt.adopt(config, question, journal))
 
 
+def _receive_wal(config: Config, _args: argparse.Namespace) -> int:
+    from host.backup import base, policy, wal
+
+    found = policy.load(config)
+    base.require(found)
+    wal.receive(config, found)
+    return Status.FAILED  # not reached: the receiver has taken this process's place
+
+
 def _copies(config: Config, _args: argparse.Namespace) -> int:
     from host.backup import copies, policy
 
@@ -264,6 +278,7 @@ COMMANDS: dict[str, Callable[[Config, argparse.Namespace], int]] = {
     "inspect": _inspect,
     "fetch": _fetch,
     "upload": _upload,
+    "receive-wal": _receive_wal,
     "copies": _copies,
     "init-remote": _init_remote,
     "backup-key": _backup_key,

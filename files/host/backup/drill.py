@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from host.backup import (
+    BASE,
+    base,
     catalog,
     census,
     client,
@@ -19,16 +21,18 @@ from host.backup import (
     postgres,
     rdb,
     recognise,
+    recovery,
     redis,
     sql,
     swap,
+    wal,
 )
 from host.backup.catalog import Backup
 from host.backup.policy import Policy
 from host.backup.policy import load as policy_of
 from host.config import Config
 from host.errors import Failure, Status, as_failure
-from host.events import Journal
+from host.events import Journal, Step
 
 _KEEP = 10  # results of drills a manifest has
 _MEMORY = 1 << 30  # bytes at most for the throwaway server
@@ -48,7 +52,7 @@ def drill(config: Config, kinds: Sequence[str], journal: Journal) -> dict[str, o
     for kind in kinds:
         backup = catalog.find(config, kind, "latest")
         with journal.step("drill", f"restoring {kind} {backup.id} into a throwaway server") as step:
-            result = _one(config, policy, backup, _source(config, policy, backup))
+            result = _one(config, policy, backup, _source(config, policy, backup), step)
             kept = (backup.manifest.get("drills") or [])[-_KEEP + 1 :]
             catalog.note(backup, drills=[*kept, result])
             done.append({"kind": kind, "id": backup.id, **result})
@@ -70,27 +74,30 @@ def _source(config: Config, policy: Policy, backup: Backup) -> str:
     for each in catalog.backups(config, backup.kind):
         for drill in each.manifest.get("drills") or []:
             tried[str(drill.get("source"))] = max(tried.get(str(drill.get("source")), 0.0), float(drill["at"]))
-    there = [url for url in policy.remotes if copies.status(backup, url).get("ok")]
+    there = [url for url in policy.remotes if backup.kind != BASE and copies.status(backup, url).get("ok")]
     return min(there, key=lambda url: tried.get(url, 0.0), default="local")
 
 
-def _one(config: Config, policy: Policy, backup: Backup, source: str) -> dict[str, Any]:
+def _one(config: Config, policy: Policy, backup: Backup, source: str, step: Step) -> dict[str, Any]:
     began = time.monotonic()
     result: dict[str, Any] = {"at": time.time(), "source": source, "data_age": round(time.time() - backup.taken)}
     try:
         if source == "local":
             catalog.check(backup.path, backup.manifest)
-            _try(config, policy, backup)
+            result |= _try(config, policy, backup, step)
         else:
             with copies.fetched(config, policy, source, backup.kind, backup.id) as copy:
-                _try(config, policy, copy)
+                result |= _try(config, policy, copy, step)
         result |= {"ok": True, "cause": ""}
     except Exception as error:
         result |= {"ok": False, "cause": as_failure(error, "the drill").cause}
     return {**result, "seconds": round(time.monotonic() - began, 1)}
 
 
-def _try(config: Config, policy: Policy, backup: Backup) -> None:
+def _try(config: Config, policy: Policy, backup: Backup, step: Step) -> dict[str, Any]:
+    """Raise Failure unless it restores; returns what else is to be said of that."""
+    if backup.kind == BASE:
+        return _base(config, policy, backup, step)
     if backup.kind == "postgres":
         _postgres(config, policy, backup)
     elif backup.kind == "redis":
@@ -100,6 +107,26 @@ def _try(config: Config, policy: Policy, backup: Backup) -> None:
             essentials.unpack(backup.path, room)
             if not (room / "releases" / backup.manifest["release"] / "manifest.json").is_file():
                 raise Failure("the release is not in it")
+    return {}
+
+
+def _base(config: Config, policy: Policy, backup: Backup, step: Step) -> dict[str, Any]:
+    """Go to the end of the log: what has been committed until now has to be there, and every table to be read.
+
+    What could be lost is what has not arrived yet: the age of the data is how long that took.
+    """
+    base.require(policy)
+    moment, arrival = wal.mark(config, policy)
+    with (
+        catalog.scratch(config) as room,
+        recovery.recovered(config, policy, backup, room, moment=None, step=step) as server,
+    ):
+        if server.reached < moment:
+            raise Failure(f"the log of changes leads to {recovery.written(server.reached)[:19]}+00 and not to now")
+        container = client.of_id(server.container, postgres.SERVICE)
+        for each in postgres.databases(container, policy):
+            census.of(server.container, policy.user, each["name"])
+        return {"data_age": arrival}
 
 
 def _postgres(config: Config, policy: Policy, backup: Backup) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from host import durable
-from host.backup import KINDS, catalog
+from host.backup import ALL, catalog
 from host.backup.catalog import Backup
 from host.config import Config
 
@@ -50,7 +50,7 @@ def write(config: Config) -> None:
     """Make the file anew. A failure to write it must not fail a backup: it is left to the caller to report."""
     attempts = durable.read_json(config.state / "attempts.json")
     lines = render(
-        {kind: catalog.backups(config, kind) for kind in KINDS}, attempts if isinstance(attempts, dict) else {}
+        {kind: catalog.backups(config, kind) for kind in ALL}, attempts if isinstance(attempts, dict) else {}
     )
     place = folder(config)
     place.mkdir(mode=0o755, parents=True, exist_ok=True)

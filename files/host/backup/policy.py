@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from host import releases
+from host.backup import BASE
 from host.config import Config
 from host.errors import Failure
 
@@ -28,7 +29,8 @@ class Keep:
 class Policy:
     """The settings of backups: how long each kind is kept, where copies go, and with what PostgreSQL is entered.
 
-    `remotes` are restic's URLs, `host_keys` the keys that SFTP servers may have ("ssh-ed25519 AAAA...").
+    `remotes` are restic's URLs, `host_keys` the keys that SFTP servers may have ("ssh-ed25519 AAAA..."). With
+    `point_in_time_days` above 0 PostgreSQL can be taken back to any moment of the last so many days.
     """
 
     keep: dict[str, Keep]
@@ -38,6 +40,7 @@ class Policy:
     user: str
     remotes: tuple[str, ...] = ()
     host_keys: tuple[str, ...] = ()
+    point_in_time_days: int = 0
 
     def login(self, service: str) -> Path:
         """The directory that has the password of a service, readable for root alone."""
@@ -47,11 +50,13 @@ class Policy:
 def parse(raw: dict[str, Any], release: Path, database: str, user: str) -> Policy:
     """The Policy in the JSON of backup/policy.json. Raises KeyError, ValueError or TypeError when it is none."""
     weeks, months, last = int(raw["weeks"]), int(raw["months"]), int(raw["keep_last"])
+    days = int(raw.get("point_in_time_days", 0))
     return Policy(
         keep={
             "postgres": Keep(int(raw["postgres_days"]), weeks, months, last),
             "redis": Keep(int(raw["redis_days"]), weeks, months, last),
             "config": Keep(int(raw["postgres_days"]), weeks, months, last),
+            BASE: Keep(days + 1, 0, 0, 2),  # the way to the first moment begins at the base before it
         },
         undo_seconds=float(raw["undo_hours"]) * _HOUR,
         secrets=release / "secrets",
@@ -59,6 +64,7 @@ def parse(raw: dict[str, Any], release: Path, database: str, user: str) -> Polic
         user=user,
         remotes=tuple(str(url) for url in raw.get("remotes", ())),
         host_keys=tuple(str(key) for key in raw.get("host_keys", ())),
+        point_in_time_days=days,
     )
 
 

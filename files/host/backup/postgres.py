@@ -16,7 +16,7 @@ from host.backup.progress import Progress
 from host.compose import Container
 from host.config import Config
 from host.errors import Failure, one_line
-from host.events import Journal
+from host.events import Journal, Step
 
 KIND = SERVICE = "postgres"
 _DEADLINE = 12 * 3600.0  # seconds for one database
@@ -50,28 +50,42 @@ def make(config: Config, policy: Policy, journal: Journal, reason: str) -> Backu
     server = client.server(config, SERVICE)
     began = time.time()
     with journal.step(KIND, "backing up PostgreSQL") as step, catalog.staging(config, KIND) as (name, partial):
-        [about] = sql.rows(server.id, policy.user, "postgres", _SERVER)
-        databases = _databases(server, policy)
-        total = sum(int(each["bytes"]) for each in databases)
+        total = size(server, policy)
         usual = catalog.typical(config, KIND)
         catalog.room(config, KIND, usual * 13 // 10 if usual else total // 2)
-        run = _Run(config, policy, server, int(about["number"]), partial, Progress(step, "dumped", usual))
-        roles = [each["name"] for each in sql.rows(server.id, policy.user, "postgres", _ROLES)]
-        _globals(config, server, policy, partial)
-        for number, each in enumerate(databases):
-            if len(databases) > 1:
-                step.output(f"database {each['name']}")
-            each.update(_dump(run, each, f"databases/{number}"))
-        manifest = {
-            "reason": reason, "started": began, "server": about["version"], "identifier": about["identifier"],
-            "databases": databases, "roles": roles,
-        }  # fmt: skip
-        backup = _publish(config, name, partial, manifest, usual)
+        found = dump(config, policy, server, partial, step=step, usual=usual)
+        backup = _publish(config, name, partial, {"reason": reason, "started": began, **found}, usual)
         step.done(_told(backup), backup=backup.id)
     return backup
 
 
-def _databases(server: Container, policy: Policy) -> list[dict[str, Any]]:
+def size(server: Container, policy: Policy) -> int:
+    """Bytes of the databases that a backup of the server holds."""
+    return sum(int(each["bytes"]) for each in databases(server, policy))
+
+
+def dump(
+    config: Config, policy: Policy, server: Container, partial: Path, *, step: Step, usual: int
+) -> dict[str, Any]:  # fmt: skip
+    """Dump every database of the application that a server has, and the roles, into directory `partial`.
+
+    Returns what a manifest says of it: server, identifier, databases, roles. `usual` is the size in bytes it mostly
+    comes to, for telling how far it is; 0 when nobody knows. Raises Failure.
+    """
+    [about] = sql.rows(server.id, policy.user, "postgres", _SERVER)
+    found = databases(server, policy)
+    run = _Run(config, policy, server, int(about["number"]), partial, Progress(step, "dumped", usual))
+    roles = [each["name"] for each in sql.rows(server.id, policy.user, "postgres", _ROLES)]
+    _globals(config, server, policy, partial)
+    for number, each in enumerate(found):
+        if len(found) > 1:
+            step.output(f"database {each['name']}")
+        each.update(_dump(run, each, f"databases/{number}"))
+    return {"server": about["version"], "identifier": about["identifier"], "databases": found, "roles": roles}
+
+
+def databases(server: Container, policy: Policy) -> list[dict[str, Any]]:
+    """Those of the application: {"name", "owner", "bytes", and how it is encoded and sorted}."""
     found = sql.rows(server.id, policy.user, "postgres", _DATABASES)
     if all(each["name"] != policy.database for each in found):
         raise Failure(f"there is no database {policy.database} on the server", hint="check POSTGRES_DB")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from host import compose, durable
-from host.backup import census, client, essentials, loading, postgres, swap
+from host.backup import census, client, essentials, loading, past, postgres, swap
 from host.backup import source as sources
 from host.backup.policy import Policy
 from host.backup.source import SERVICE, Source
@@ -43,20 +43,33 @@ def _server(config: Config, policy: Policy) -> swap.Server:
 def inspect(config: Config, policy: Policy, name: str, *, other: bool) -> dict[str, Any]:
     """What would be restored and what it would replace, for a person to agree to. Raises as `source.opened`."""
     server = _server(config, policy)
-    live = {each["name"]: each["bytes"] for each in server.rows(_BYTES) if each["open"]}
-    with sources.opened(config, policy, name, other=other) as source:
+    about = {"database": policy.database, "now": time.time()}
+    if name.startswith(past.PREFIX):  # what was there then is known when it has been gone back to: not twice
+        found = past.described(config, policy, name)
+        live = [_live(server, each["name"]) for each in postgres.databases(client.server(config, SERVICE), policy)]
+        return {**about, "source": name, "taken": found["moment"], "base": found["base"], "parts": live}
+    journal = Journal(None, None)
+    with (
+        journal.step("check", f"proving {name}") as step,
+        sources.opened(config, policy, name, step, other=other) as source,
+    ):
         parts = []
         for database, place, kind in source.parts:
             told = source.described(database)
-            now = census.tables(partial(_lines, server, database)) if database in live else []
             parts.append({
-                "database": database, "format": kind, "there": database in live,
-                "bytes": sources.size(place), "rows": sum(t["rows"] for t in told["tables"]) if told else None,
-                "tables": len(told["tables"]) if told else None, "live_bytes": live.get(database),
-                "live_rows": sum(int(t["rows"]) for t in now), "live_tables": len(now),
+                **_live(server, database), "format": kind, "bytes": sources.size(place),
+                "rows": sum(t["rows"] for t in told["tables"]) if told else None,
+                "tables": len(told["tables"]) if told else None,
             })  # fmt: skip
-        return {"source": source.name, "taken": source.taken, "database": policy.database, "parts": parts,
-                "now": time.time()}  # fmt: skip
+        return {**about, "source": source.name, "taken": source.taken, "parts": parts}
+
+
+def _live(server: swap.Server, database: str) -> dict[str, Any]:
+    """What there is under that name now."""
+    size = {each["name"]: each["bytes"] for each in server.rows(_BYTES) if each["open"]}.get(database)
+    now = census.tables(partial(_lines, server, database)) if size is not None else []
+    return {"database": database, "there": size is not None, "live_bytes": size,
+            "live_rows": sum(int(t["rows"]) for t in now), "live_tables": len(now)}  # fmt: skip
 
 
 def _lines(server: swap.Server, database: str, script: str) -> list[str]:
@@ -71,7 +84,8 @@ def restore(config: Config, policy: Policy, name: str, journal: Journal, *, othe
     client.sweep(config)
     repair(config, policy, journal)
     server = _server(config, policy)
-    with journal.step("check", f"proving {name}") as step, sources.opened(config, policy, name, other=other) as source:
+    what = "going back" if name.startswith(past.PREFIX) else f"proving {name}"
+    with journal.step("check", what) as step, sources.opened(config, policy, name, step, other=other) as source:
         _room(config, server, source, journal)
         step.done(f"{source.name} is whole")
         moment, there = swap.stamp(), server.names()

@@ -7,7 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from host.backup import KINDS, catalog, client, copies, essentials, metrics, postgres, redis, refill, restore, retention
+from host.backup import (
+    ALL,
+    BASE,
+    KINDS,
+    base,
+    catalog,
+    client,
+    copies,
+    essentials,
+    metrics,
+    postgres,
+    redis,
+    refill,
+    restore,
+    retention,
+    wal,
+)
 from host.backup.catalog import Backup
 from host.backup.policy import Policy
 from host.backup.policy import load as policy_of
@@ -32,7 +48,14 @@ class Made:
         return {"backups": self.ids, "message": ", ".join(f"{item.kind} {item.id}" for item in self.backups)}
 
 
-_MAKERS = {"postgres": postgres.make, "redis": redis.make, "config": essentials.make}
+def wanted(policy: Policy, kind: str) -> tuple[str, ...]:
+    """The kinds there are to be backups of; of one kind that one alone, of "all" those that the settings want."""
+    if kind != "all":
+        return (kind,)
+    return ALL if policy.point_in_time_days else KINDS
+
+
+_MAKERS = {"postgres": postgres.make, "redis": redis.make, "config": essentials.make, BASE: base.make}
 
 
 def backup(
@@ -61,8 +84,10 @@ def backup(
     for kind, expire in (("postgres", restore.expire), ("redis", refill.expire)):
         if kind in [item.kind for item in made] and (gone := expire(config, policy)):
             journal.emit("output", "", "running", f"the time to undo the last restore is up: {', '.join(gone)} dropped")
+    if not policy.point_in_time_days and "postgres" in [item.kind for item in made]:
+        wal.release(config, policy)
     if send:
-        failures += copies.send(config, policy, [item.kind for item in made], journal)
+        failures += copies.send(config, policy, [item.kind for item in made if item.kind in KINDS], journal)
     metrics.write(config)
     if failures:
         failures[0].data["backups"] = [item.id for item in made]
@@ -95,6 +120,8 @@ def prune(
                 removed.setdefault(kind, []).append(item.id)
                 if not rehearsal:
                     catalog.remove(item)
+        if kind == BASE and not rehearsal:
+            wal.prune(config, base.firsts(catalog.backups(config, BASE)))
     count = sum(len(ids) for ids in removed.values())
     verb = "would be removed" if rehearsal else "removed"
     if count:
@@ -106,7 +133,7 @@ def listing(config: Config) -> dict[str, Any]:
     """Everything there is to know about the backups on this host, for `fab backup.list`: newest first."""
     policy = policy_of(config)
     rows = []
-    for kind in KINDS:
+    for kind in ALL:
         for item, reason in decisions(config, policy, kind):
             manifest = item.manifest
             rows.append({
@@ -115,12 +142,22 @@ def listing(config: Config) -> dict[str, Any]:
                 "reason": manifest.get("reason"), "server": manifest.get("server"),
                 "verified": manifest.get("verified"), "suspicious": manifest.get("suspicious") or "",
                 "drills": manifest.get("drills") or [],
-                "copies": [{**copies.status(item, url), "remote": url} for url in policy.remotes],
+                "copies": [{**copies.status(item, url), "remote": url} for url in policy.remotes if kind in KINDS],
                 "kept": reason, "path": str(item.path), "holds": holds(item),
                 "files": [{"path": f["path"], "size": f["size"], "sha256": f["sha256"]} for f in manifest["files"]],
             })  # fmt: skip
     rows.sort(key=lambda row: (str(row["kind"]), -float(row["taken"])))
-    return {"backups": rows, "now": time.time()}
+    return {"backups": rows, "now": time.time(), "point_in_time": _point_in_time(config, policy)}
+
+
+def _point_in_time(config: Config, policy: Policy) -> dict[str, Any] | None:
+    """How far back PostgreSQL can go, and whether its log still comes in; None when the settings do not want that."""
+    if not policy.point_in_time_days:
+        return None
+    try:
+        return {**base.reach(config), **wal.state(config, policy), "cause": ""}
+    except Failure as failure:
+        return {**base.reach(config), "receiving": False, "behind": None, "bytes": None, "cause": failure.cause}
 
 
 def holds(item: Backup) -> dict[str, int]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from host.backup import catalog, client, recognise, sql
+from host.backup import catalog, client, past, recognise, sql
 from host.backup.policy import Policy
 from host.config import Config
 from host.errors import Failure, Status, one_line
+from host.events import Step
 
 SERVICE = "postgres"
 _DEADLINE = 12 * 3600.0  # seconds for one file
@@ -37,12 +38,17 @@ class Source:
 
 
 @contextmanager
-def opened(config: Config, policy: Policy, name: str, *, other: bool) -> Iterator[Source]:
-    """Find and prove what is to be restored: a backup's id, "latest", or a path. Raises Failure (REFUSED) for what is
-    damaged, of another application, another version or another database (unless `other`). Changes nothing.
+def opened(config: Config, policy: Policy, name: str, step: Step, *, other: bool) -> Iterator[Source]:
+    """Find and prove what is to be restored: a backup's id, "latest", a path, or a moment ("at:<Unix time>"). Raises
+    Failure (REFUSED) for what is damaged, of another application, another version or another database (unless
+    `other`), and for a moment that cannot be had. Changes nothing.
     """
     with catalog.scratch(config) as room:
-        if name == "latest" or catalog.is_id(name):
+        if name.startswith(past.PREFIX):
+            with past.dumped(config, policy, name, room, step) as found:
+                then = past.moment_of(name)
+                yield _parts(past.told(then), then, room / "dump", found)
+        elif name == "latest" or catalog.is_id(name):
             yield _ours(config, catalog.find(config, SERVICE, name))
         else:
             path = Path(name)
@@ -60,8 +66,12 @@ def _ours(config: Config, backup: catalog.Backup) -> Source:
     if whose != (config.app, SERVICE):
         raise recognise.refuse(backup.path, f"is of {whose[0]} ({whose[1]})")
     catalog.check(backup.path, backup.manifest)
-    parts = [(each["name"], backup.path / each["directory"], "directory") for each in backup.manifest["databases"]]
-    return Source(backup.id, backup.taken, parts, backup.manifest, backup.path / "globals.sql")
+    return _parts(backup.id, backup.taken, backup.path, backup.manifest)
+
+
+def _parts(name: str, taken: float, place: Path, manifest: dict[str, Any]) -> Source:
+    parts = [(each["name"], place / each["directory"], "directory") for each in manifest["databases"]]
+    return Source(name, taken, parts, manifest, place / "globals.sql")
 
 
 def _theirs(config: Config, policy: Policy, path: Path, room: Path, *, other: bool) -> Source:

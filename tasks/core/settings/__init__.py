@@ -184,6 +184,7 @@ def _build(path: Path, given: Mapping[str, str]) -> Settings:
         backup_time=v.text("BACKUP_TIME"),
         drill_time=v.text("DRILL_TIME"),
         restore_undo_hours=v.number("RESTORE_UNDO_HOURS"),
+        point_in_time_days=v.number("POINT_IN_TIME_DAYS"),
         backup_remotes=v.listed("BACKUP_REMOTES"),
         backup_password=v.maybe_secret("BACKUP_PASSWORD"),
         backup_recovery_password=v.maybe_secret("BACKUP_RECOVERY_PASSWORD"),

@@ -297,6 +297,7 @@ KINDS: dict[str, Kind] = {
     "directory": _pattern("the path of a directory; a relative one starts at the project", r"[^\x00-\x1f]+"),
     "command": Kind(_COMMAND_SAYS, _command),
     "days": _number("a whole number of days", 1, 3650),
+    "past days": _number("a whole number of days", 0, 365),
     "releases": _number("a whole number", 2, 100),
     "few": _number("a whole number", 0, 120),
     "copies": _number("a whole number", 1, 100),

@@ -365,6 +365,13 @@ SECTIONS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             _default(
                 "RESTORE_UNDO_HOURS", "hours", "72", "How long `fab restore.undo` can bring back what was replaced."
             ),
+            _default(
+                "POINT_IN_TIME_DAYS",
+                "past days",
+                "0",
+                "To any moment of how many days PostgreSQL can be taken back (`fab restore.postgres --at`): its log of "
+                "changes is received as it is written, and its files are copied every night. 0: not at all.",
+            ),
             _optional(
                 "BACKUP_REMOTES",
                 "remotes",

@@ -105,6 +105,7 @@ class Settings:
     backup_time: str
     drill_time: str
     restore_undo_hours: int
+    point_in_time_days: int
     backup_remotes: tuple[str, ...]
     backup_password: Secret | None
     backup_recovery_password: Secret | None
