@@ -90,9 +90,12 @@ def render(sources: Mapping[str, bytes], settings: Settings, pins: Mapping[str, 
         BundleError: a template names what no setting provides, or the Compose file cannot be used.
     """
     rendered = {name: _content(name, data, settings) for name, data in sources.items()}
-    # a template of which the settings leave nothing is no file of this release
-    files = {_path(name, settings.app_name): File(data) for name, data in rendered.items()
-             if data.strip() or not name.endswith(".j2")}  # fmt: skip
+    # a unit of which the settings leave nothing is none
+    files = {
+        _path(name, settings.app_name): File(data)
+        for name, data in rendered.items()
+        if data.strip() or not name.startswith("systemd/")
+    }
     unpinned = _plain(settings.compose_environment()) | _derived(settings)
     environments = {
         "": unpinned | {name: images.pinned(value, pins.get(value)) for name, value in _images(unpinned).items()},

@@ -59,6 +59,15 @@ def test_names_and_domains_are_settings_throughout(rendered) -> None:
     assert b"/usr/local/bin/shop up" in rendered.files["systemd/shop.service"].data
 
 
+def test_the_log_of_postgresql_is_received_only_where_somebody_wants_to_go_back(load, rendered) -> None:
+    units = {"systemd/shop-wal.service", "systemd/shop-wal.timer"}
+    assert not units & set(rendered.files)
+    with_it = bundle.render(project.read_tree(), load(POINT_IN_TIME_DAYS="7"), {})
+    assert units <= set(with_it.files)
+    assert b"ExecStart=/usr/local/bin/shop receive-wal" in with_it.files["systemd/shop-wal.service"].data
+    assert b'"point_in_time_days": 7' in with_it.files["backup/policy.json"].data
+
+
 def test_everything_that_holds_a_secret_is_marked_and_private(rendered) -> None:
     values = [value.encode() for key, value in LINES.items() if "PASSWORD" in key or "KEY" in key]
     for path, file in rendered.files.items():

@@ -89,6 +89,7 @@ def test_every_given_setting_reaches_its_attribute(write_settings: WriteSettings
         "retention": "77d",
         "days": "78",
         "few": "7",
+        "past days": "7",
         "copies": "8",
         "hours": "79",
         "remotes": "s3:https://s3.test/bucket/a sftp://u@store.test:23/b",
