@@ -28,8 +28,8 @@ SELECT current_setting('server_version') AS version, current_setting('server_ver
 """
 _COPY = """set -euo pipefail
 pg_basebackup -h 127.0.0.1 -U "$1" --no-password -D /backup/base -Ft -X stream -c fast "--compress=$2"
-for file in /backup/base/*.tar.*; do
-    case $file in (*.zst) unpack='zstd -dcq' ;; (*) unpack='gzip -dc' ;; esac
+for file in /backup/base/*.tar*; do
+    case $file in (*.zst) unpack='zstd -dcq' ;; (*.gz) unpack='gzip -dc' ;; (*) unpack=cat ;; esac
     case $file in
         (*/base.tar.*) $unpack "$file" | tar -xf - -O backup_label ;;
         (*) $unpack "$file" | tar -tf - >/dev/null ;;

@@ -152,8 +152,8 @@ def _room(config: Config, server: swap.Server, source: Source, journal: Journal)
 
 def _exchange(config: Config, server: swap.Server, exchanges: Sequence[Exchange], journal: Journal, by: str) -> Window:
     with journal.step("exchange", "exchanging the databases") as step:
-        with closed(config, by) as window:
-            server.exchange(exchanges)
+        with server.ready() as exchange, closed(config, by) as window:
+            exchange(exchanges)
         step.done(f"exchanged, {window.seconds:.2f} s without service", window=window.seconds)
     return window
 
@@ -223,8 +223,8 @@ def repair(config: Config, policy: Policy, journal: Journal) -> None:
     done = [each for each in marked if each.kept in there and each.kept not in remembered]
     if done:
         journal.warn("going back: the data from before serve again")
-        with closed(config, "repair"):
-            server.exchange([Exchange(each.name, each.kept, each.new) for each in done])
+        with server.ready() as exchange, closed(config, "repair"):
+            exchange([Exchange(each.name, each.kept, each.new) for each in done])
     if names := [each.name for each in marked if each.kept]:
         server.run(swap.opening(names))
     if marked:

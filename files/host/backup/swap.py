@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,22 +102,31 @@ class Server:
         """Every database there is."""
         return [each["name"] for each in self.rows("SELECT datname AS name FROM pg_database ORDER BY 1")]
 
-    def exchange(self, exchanges: Sequence[Exchange]) -> None:
-        """Exchange the names. Raises Failure, and then every database has its own name and lets everybody in."""
+    @contextmanager
+    def ready(self) -> Iterator[Callable[[Sequence[Exchange]], None]]:
+        """Yield what exchanges names, on a connection that stands already: a new one takes longer than all the rest.
+
+        It raises Failure, and then every database has its own name and lets everybody in.
+        """
+        with sql.session(self.container, self.user, self.base) as session:
+            session.ask("SELECT 1;")
+            yield lambda exchanges: self._exchange(session, exchanges)
+
+    def _exchange(self, session: sql.Session, exchanges: Sequence[Exchange]) -> None:
         before = [each.name for each in exchanges if each.kept]
         try:
             if before:
-                self.run(closing(before))
-            self._alone([*before, *(each.new for each in exchanges)])
-            self.run(renaming(exchanges))
+                session.ask(closing(before))
+            self._alone(session, [*before, *(each.new for each in exchanges)])
+            session.ask(renaming(exchanges))
         except BaseException:
-            there = self.names()
+            there = self.names()  # the session may have ended with what went wrong
             self.run(opening([name for name in before if name in there]))
             raise
 
-    def _alone(self, names: Sequence[str]) -> None:
+    def _alone(self, session: sql.Session, names: Sequence[str]) -> None:
         ends = time.monotonic() + _PATIENCE
-        while (left := self.run(ending(names)).strip()) != "0":
+        while (left := session.ask(ending(names))[-1]) != "0":
             if time.monotonic() > ends:
                 raise Failure(f"{left} sessions do not end", hint="see who: SELECT * FROM pg_stat_activity")
             time.sleep(0.02)
