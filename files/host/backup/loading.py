@@ -14,6 +14,14 @@ from host.config import Config
 from host.errors import Failure, Status, one_line
 
 _DEADLINE = 12 * 3600.0  # seconds for one database
+# A statement with the comments before it; names and strings may have line breaks and semicolons in them.
+_STATEMENT = re.compile(r"""(?:--[^\n]*\n|"(?:[^"]|"")*"|'(?:[^']|'')*'|-(?!-)|[^;"'-])+;""")
+_COMMENTS = re.compile(r"\A(?:\s+|--[^\n]*\n)+")
+_WORD = r'("(?:[^"]|"")+"|[^\s;]+)'
+_OF_ROLES = tuple(re.compile(form) for form in (
+    rf"(?:CREATE|ALTER) ROLE {_WORD}", rf"COMMENT ON ROLE {_WORD}", rf"SECURITY LABEL FOR {_WORD} ON ROLE {_WORD}",
+    rf"GRANT {_WORD} TO {_WORD}", rf"GRANT [A-Z ]+ ON PARAMETER \S+ TO {_WORD}",
+))  # fmt: skip
 
 
 def roles(server: swap.Server, names: Sequence[str], dumped: Path) -> None:
@@ -22,24 +30,25 @@ def roles(server: swap.Server, names: Sequence[str], dumped: Path) -> None:
     there = {each["name"] for each in server.rows("SELECT rolname AS name FROM pg_roles")}
     missing = [name for name in names if name not in there]
     if missing:
-        server.run(role_statements(dumped.read_text("utf-8"), missing))
+        server.run(role_statements(dumped.read_bytes().decode(), missing))
 
 
 def role_statements(dumped: str, missing: Sequence[str]) -> str:
-    """The lines of `pg_dumpall --globals-only` that make these roles and give them what they had."""
-    names = {_as_dumped(name) for name in missing}
+    """The statements of `pg_dumpall --globals-only` that make these roles and give them what they had, memberships of
+    others in them too."""
+    names = set(missing)
     chosen = []
-    for line in dumped.splitlines():
-        found = re.match(r'(?:CREATE|ALTER) ROLE ("(?:[^"]|"")+"|[^\s;]+)', line)
-        granted = re.match(r'GRANT (?:"(?:[^"]|"")+"|\S+) TO ("(?:[^"]|"")+"|[^\s;]+)', line)
-        match = found or granted
-        if match and match[1] in names:
-            chosen.append(line)
+    for found in _STATEMENT.finditer(dumped):
+        statement = _COMMENTS.sub("", found[0])
+        concerned = next((match.groups() for match in (form.match(statement) for form in _OF_ROLES) if match), ())
+        if names & {_name(word) for word in concerned}:
+            chosen.append(statement)
     return "\n".join(chosen) + "\n"
 
 
-def _as_dumped(name: str) -> str:
-    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else sql.identifier(name)
+def _name(word: str) -> str:
+    """A name as it is, from how SQL has it."""
+    return word[1:-1].replace('""', '"') if word.startswith('"') else word
 
 
 def load(

@@ -179,6 +179,23 @@ def test_only_roles_that_are_missing_are_made() -> None:
     ]
 
 
+def test_roles_are_found_whatever_they_are_called_with_all_that_is_theirs() -> None:
+    mine = [
+        "CREATE ROLE \"o'd \"\"x\"\" ;\nbreak\";",
+        "ALTER ROLE \"o'd \"\"x\"\" ;\nbreak\" WITH LOGIN PASSWORD 'a;''b';",
+        'CREATE ROLE "order";',
+        "COMMENT ON ROLE \"order\" IS E'it''s; \\\\';",
+        'ALTER ROLE "order" SET search_path TO \'a\', \'b\';',
+        'GRANT "order" TO app WITH ADMIN OPTION, INHERIT TRUE GRANTED BY app;',
+        'GRANT SET ON PARAMETER work_mem TO "order";',
+    ]
+    others = ["CREATE ROLE app;", "GRANT app TO other;", "GRANT SET ON PARAMETER work_mem TO app;"]
+    mixed = [others[0], *mine[:3], others[1], *mine[3:], others[2]]
+    dumped = "\\restrict x\n\n" + "\n\n".join(f'--\n-- of "o\'d "x"\n--\n\n{each}' for each in mixed) + "\n\\unrestrict x\n"
+    dumped = dumped.replace("x\n\n--", "x\n\nSET client_encoding = 'UTF8';\n\n--", 1)
+    assert loading.role_statements(dumped, ["order", 'o\'d "x" ;\nbreak']) == "\n".join(mine) + "\n"
+
+
 def test_what_a_restored_database_lacks_is_named() -> None:
     table = {"schema": "public", "name": "t", "rows": 3, "newest": None}
     told = {"tables": [table], "extensions": {"hstore": "1"}, "large_objects": 0, "migration": None}
