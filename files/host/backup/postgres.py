@@ -89,7 +89,7 @@ def _others(server: Container, policy: Policy, found: list[dict[str, Any]]) -> l
 
 def _used(server: Container, policy: Policy) -> bool:
     """Has somebody put tables into the database that is only there for administration?"""
-    return bool(census.tables(lambda script: sql.run(server.id, policy.user, "postgres", script).splitlines()))
+    return bool(census.tables(lambda script: sql.lines(sql.run(server.id, policy.user, "postgres", script))))
 
 
 def _globals(config: Config, server: Container, policy: Policy, partial: Path) -> None:

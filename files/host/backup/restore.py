@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from host import compose, durable
-from host.backup import census, client, essentials, loading, postgres, swap
+from host.backup import census, client, essentials, loading, postgres, sql, swap
 from host.backup import source as sources
 from host.backup.policy import Policy
 from host.backup.source import SERVICE, Source
@@ -60,7 +60,7 @@ def inspect(config: Config, policy: Policy, name: str, *, other: bool) -> dict[s
 
 
 def _lines(server: swap.Server, database: str, script: str) -> list[str]:
-    return server.run(script, database).splitlines()
+    return sql.lines(server.run(script, database))
 
 
 def restore(config: Config, policy: Policy, name: str, journal: Journal, *, other: bool, by: str) -> dict[str, object]:
