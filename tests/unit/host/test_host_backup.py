@@ -6,6 +6,7 @@ import gzip
 import io
 import random
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -181,17 +182,19 @@ def test_only_roles_that_are_missing_are_made() -> None:
 
 def test_roles_are_found_whatever_they_are_called_with_all_that_is_theirs() -> None:
     mine = [
-        "CREATE ROLE \"o'd \"\"x\"\" ;\nbreak\";",
-        "ALTER ROLE \"o'd \"\"x\"\" ;\nbreak\" WITH LOGIN PASSWORD 'a;''b';",
+        'CREATE ROLE "o\'d ""x"" ;\nbreak";',
+        'ALTER ROLE "o\'d ""x"" ;\nbreak" WITH LOGIN PASSWORD \'a;\'\'b\';',
         'CREATE ROLE "order";',
         "COMMENT ON ROLE \"order\" IS E'it''s; \\\\';",
-        'ALTER ROLE "order" SET search_path TO \'a\', \'b\';',
+        "ALTER ROLE \"order\" SET search_path TO 'a', 'b';",
         'GRANT "order" TO app WITH ADMIN OPTION, INHERIT TRUE GRANTED BY app;',
         'GRANT SET ON PARAMETER work_mem TO "order";',
     ]
     others = ["CREATE ROLE app;", "GRANT app TO other;", "GRANT SET ON PARAMETER work_mem TO app;"]
     mixed = [others[0], *mine[:3], others[1], *mine[3:], others[2]]
-    dumped = "\\restrict x\n\n" + "\n\n".join(f'--\n-- of "o\'d "x"\n--\n\n{each}' for each in mixed) + "\n\\unrestrict x\n"
+    dumped = (
+        "\\restrict x\n\n" + "\n\n".join(f'--\n-- of "o\'d "x"\n--\n\n{each}' for each in mixed) + "\n\\unrestrict x\n"
+    )
     dumped = dumped.replace("x\n\n--", "x\n\nSET client_encoding = 'UTF8';\n\n--", 1)
     assert loading.role_statements(dumped, ["order", 'o\'d "x" ;\nbreak']) == "\n".join(mine) + "\n"
 
@@ -256,3 +259,24 @@ def test_a_damaged_backup_is_refused(world: World, change: object, said: str) ->
     change(made.path / "dump.rdb")
     with pytest.raises(Failure, match=said):
         catalog.check(made.path, made.manifest)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: text.replace(b'"redis"', b'"redas"'), lambda text: text[:-9], lambda _: b""]
+)
+def test_a_manifest_that_changed_on_the_disk_is_no_manifest_and_nothing_older_is_taken_for_it(
+    world: World, change: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = (f"20260101T00000{number}Z-0000" for number in range(9))
+    monkeypatch.setattr(catalog, "new_id", lambda: next(ids))
+    published(world, b"REDIS0011")
+    made = catalog.note(published(world, b"REDIS0012"), drills=[{"ok": True}])
+    assert catalog.find(world.config, "redis", "latest").manifest["drills"] == [{"ok": True}]
+    path = made.path / "manifest.json"
+    path.write_bytes(change(path.read_bytes()))
+    assert catalog.read(made.path) is None
+    for name in ("latest", made.id):
+        with pytest.raises(Failure, match="manifest.json is missing or not what was written"):
+            catalog.find(world.config, "redis", name)
+    published(world, b"REDIS0013")
+    catalog.find(world.config, "redis", "latest")
