@@ -82,8 +82,9 @@ def load(
         if different:
             raise Failure(f"what was loaded differs from the backup: {different[0]}; nothing was changed",
                           status=Status.REFUSED, data={"log": different[:20]})  # fmt: skip
-    if each.kept:
-        server.carry(each.name, each.new)
+    # what the live one has counts; one that is gone gets what it had when it was backed up
+    if belongings := server.belongings(each.name) if each.kept else (told or {}).get("belongings"):
+        server.give(each.new, belongings)
 
 
 def creation(server: swap.Server, policy: Policy, each: swap.Exchange, told: dict[str, Any] | None) -> str:

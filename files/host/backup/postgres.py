@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from host.backup import catalog, census, client, sql
+from host.backup import catalog, census, client, sql, swap
 from host.backup.catalog import Backup
 from host.backup.policy import Policy
 from host.backup.progress import Progress
@@ -62,6 +62,7 @@ def make(config: Config, policy: Policy, journal: Journal, reason: str) -> Backu
             if len(databases) > 1:
                 step.output(f"database {each['name']}")
             each.update(_dump(run, each, f"databases/{number}"))
+            each["belongings"] = swap.Server(server.id, policy.user).belongings(each["name"])
         manifest = {
             "reason": reason, "started": began, "server": about["version"], "identifier": about["identifier"],
             "databases": databases, "roles": roles,

@@ -121,12 +121,16 @@ class Server:
                 raise Failure(f"{left} sessions do not end", hint="see who: SELECT * FROM pg_stat_activity")
             time.sleep(0.02)
 
-    def carry(self, source: str, target: str) -> None:
-        """Give database `target` what hangs on the name of `source`: owner, grants, settings, limit, comment."""
-        name = sql.literal(source)
-        [about] = self.rows(_ABOUT.format(name=name))
-        grants = self.rows(_GRANTS.format(name=name)) if about["granted"] else None
-        self.run(carrying(target, about, grants, self.rows(_SETTINGS.format(name=name))))
+    def belongings(self, name: str) -> dict[str, Any]:
+        """What hangs on the name of a database and is in no dump of it: owner, grants, settings, limit, comment."""
+        literal = sql.literal(name)
+        [about] = self.rows(_ABOUT.format(name=literal))
+        grants = self.rows(_GRANTS.format(name=literal)) if about["granted"] else None
+        return {"about": about, "grants": grants, "settings": self.rows(_SETTINGS.format(name=literal))}
+
+    def give(self, target: str, told: dict[str, Any]) -> None:
+        """Give a new database what `belongings` has told of another."""
+        self.run(carrying(target, told["about"], told["grants"], told["settings"]))
 
     def drop(self, name: str) -> None:
         """Drop a database, whoever is in it."""
@@ -136,7 +140,7 @@ class Server:
 def carrying(
     target: str, about: dict[str, Any], grants: Sequence[dict[str, Any]] | None, settings: Sequence[dict[str, Any]]
 ) -> str:
-    """The statements for `Server.carry`; `grants` is None when the database has PostgreSQL's own."""
+    """The statements for `Server.give`; `grants` is None when the database has PostgreSQL's own."""
     database = sql.identifier(target)
     owner = sql.identifier(about["owner"])
     lines = [

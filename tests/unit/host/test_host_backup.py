@@ -276,7 +276,7 @@ def test_a_manifest_that_changed_on_the_disk_is_no_manifest_and_nothing_older_is
     path.write_bytes(change(path.read_bytes()))
     assert catalog.read(made.path) is None
     for name in ("latest", made.id):
-        with pytest.raises(Failure, match="manifest.json is missing or not what was written"):
+        with pytest.raises(Failure, match=r"manifest\.json is missing or not what was written"):
             catalog.find(world.config, "redis", name)
     published(world, b"REDIS0013")
     catalog.find(world.config, "redis", "latest")
