@@ -133,7 +133,16 @@ class Server:
         self.run(carrying(target, told["about"], told["grants"], told["settings"]))
 
     def drop(self, name: str) -> None:
-        """Drop a database, whoever is in it."""
+        """Drop a database, whoever is in it. PostgreSQL keeps one that has subscriptions: they are let go of first, and
+        nobody is asked at the other end."""
+        subscribed = (
+            "SELECT subname AS name FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid "
+            f"WHERE d.datname = {sql.literal(name)}"
+        )
+        for each in self.rows(subscribed):
+            mine = f"SUBSCRIPTION {sql.identifier(each['name'])}"
+            self.run(opening([name]))
+            self.run(f"ALTER {mine} DISABLE;\nALTER {mine} SET (slot_name = NONE);\nDROP {mine};", name)
         self.run(f"DROP DATABASE IF EXISTS {sql.identifier(name)} WITH (FORCE);")
 
 
