@@ -80,6 +80,7 @@ def restore(config: Config, policy: Policy, name: str, journal: Journal, *, othe
                      swap.side_name(database, "before", moment) if database in there else "")
             for database, _, _ in source.parts
         ]  # fmt: skip
+        _decided(server, exchanges)
         with _marked(config, policy, exchanges, journal):
             if source.globals is not None:
                 loading.roles(server, (source.manifest or {}).get("roles", []), source.globals)
@@ -136,8 +137,17 @@ def _room(config: Config, server: swap.Server, source: Source, journal: Journal)
     _forget(config, server, kept)
 
 
+def _decided(server: swap.Server, exchanges: Sequence[Exchange]) -> None:
+    """Raise Failure (REFUSED) when somebody's transaction waits for a decision in what is to be exchanged."""
+    names = [name for each in exchanges for name in (each.name, each.new)]
+    if names and (waiting := server.undecided(names)):
+        raise Failure(f"the transaction {waiting[0]} is prepared and not decided; nothing was changed",
+                      hint="COMMIT PREPARED or ROLLBACK PREPARED: see pg_prepared_xacts", status=Status.REFUSED)  # fmt: skip
+
+
 def _exchange(config: Config, server: swap.Server, exchanges: Sequence[Exchange], journal: Journal, by: str) -> Window:
     with journal.step("exchange", "exchanging the databases") as step:
+        _decided(server, exchanges)
         with closed(config, by) as window:
             server.exchange(exchanges)
         step.done(f"exchanged, {window.seconds:.2f} s without service", window=window.seconds)

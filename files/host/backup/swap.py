@@ -121,6 +121,12 @@ class Server:
                 raise Failure(f"{left} sessions do not end", hint="see who: SELECT * FROM pg_stat_activity")
             time.sleep(0.02)
 
+    def undecided(self, names: Sequence[str]) -> list[str]:
+        """The transactions that are prepared in these databases: as long as there is one, a name cannot be changed."""
+        listed = ", ".join(sql.literal(name) for name in names)
+        found = self.rows(f"SELECT gid FROM pg_prepared_xacts WHERE database IN ({listed}) ORDER BY 1")
+        return [str(each["gid"]) for each in found]
+
     def belongings(self, name: str) -> dict[str, Any]:
         """What hangs on the name of a database and is in no dump of it: owner, grants, settings, limit, comment."""
         literal = sql.literal(name)
