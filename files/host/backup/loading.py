@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from host.backup import census, client, postgres, sql, swap
+from host.backup import census, client, essentials, postgres, sql, swap
 from host.backup.policy import Policy
 from host.backup.source import SERVICE, Source
 from host.config import Config
 from host.errors import Failure, Status, one_line
 
 _DEADLINE = 12 * 3600.0  # seconds for one database
+_RESERVE = 128 << 20  # bytes that stay free for the live server while a copy is loaded beside it
+_CUT = ("terminating connection", "server closed the connection", "the database system is", "Connection refused")
 # A statement with the comments before it; names and strings may have line breaks and semicolons in them.
 _STATEMENT = re.compile(r"""(?:--[^\n]*\n|"(?:[^"]|"")*"|'(?:[^']|'')*'|-(?!-)|[^;"'-])+;""")
 _COMMENTS = re.compile(r"\A(?:\s+|--[^\n]*\n)+")
@@ -71,9 +74,12 @@ def load(
         parallel = [] if kind == "tar" else ["-j", str(postgres.jobs())]
         words = ["pg_restore", "--exit-on-error", *parallel, *login, f"/in/{place.name}"]
     done = client.beside(config, container, words, purpose="restore", mounts={place.parent: "/in:ro"},
-                         deadline=_DEADLINE, check=False, login=policy.login(SERVICE))  # fmt: skip
+                         deadline=_DEADLINE, check=False, login=policy.login(SERVICE), tick=_room(config))  # fmt: skip
     if done.status != 0:
         said = sql.told(done.stderr) or one_line(done.last_line)
+        if any(word in done.stderr for word in _CUT):
+            raise Failure(f"PostgreSQL was stopped while it loaded: {said}; nothing was changed",
+                          hint="run the same again; look at: fab health")  # fmt: skip
         raise Failure(f"{source.name} cannot be loaded: {said}; nothing was changed", hint="take another file",
                       status=Status.REFUSED, data={"log": done.stderr.splitlines()[-20:]})  # fmt: skip
     server.run("ANALYZE;", each.new, deadline=_DEADLINE)
@@ -85,6 +91,19 @@ def load(
     # what the live one has counts; one that is gone gets what it had when it was backed up
     if belongings := server.belongings(each.name) if each.kept else (told or {}).get("belongings"):
         server.give(each.new, belongings)
+
+
+def _room(config: Config) -> Callable[[], None]:
+    """What raises Failure (REFUSED) while it is called when the live server is about to lose its disk: with none left
+    for its log it would stop."""
+    folder = essentials.volume(config, "postgres_data") or Path("/var/lib/docker")
+
+    def look() -> None:
+        if (free := shutil.disk_usage(folder).free) < _RESERVE:
+            raise Failure(f"no room to load it: {free >> 20} MB are left in {folder}; nothing was changed",
+                          hint="free some: docker system df", status=Status.REFUSED)  # fmt: skip
+
+    return look
 
 
 def creation(server: swap.Server, policy: Policy, each: swap.Exchange, told: dict[str, Any] | None) -> str:
