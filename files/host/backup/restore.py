@@ -30,6 +30,7 @@ from host.events import Journal
 MARK = "restoring-postgres.json"
 _KEPT = "restored-postgres.json"
 _WELL = 20.0  # seconds the application gets to be well on the restored data
+_RESTART = 120.0  # seconds the server gets to be back when it was restarted in a restore
 _GROWTH = 6  # how much bigger than a compressed dump a database is taken to be, when nobody knows
 _SPARE = 256 << 20  # bytes that stay free
 _SIDE = re.compile(postgres.SIDE)
@@ -38,6 +39,21 @@ _BYTES = "SELECT datname AS name, pg_database_size(oid) AS bytes, datallowconn A
 
 def _server(config: Config, policy: Policy) -> swap.Server:
     return swap.Server(client.server(config, SERVICE).id, policy.user)
+
+
+def _awake(config: Config, policy: Policy) -> swap.Server:
+    """The server, waited for: what cut a restore off may have been its restart. Raises Failure when it stays away."""
+    ends = time.monotonic() + _RESTART
+    while True:
+        try:
+            server = _server(config, policy)
+            server.names()
+        except Failure:
+            if time.monotonic() > ends:
+                raise
+        else:
+            return server
+        time.sleep(0.5)
 
 
 def inspect(config: Config, policy: Policy, name: str, *, other: bool) -> dict[str, Any]:
@@ -212,7 +228,7 @@ def repair(config: Config, policy: Policy, journal: Journal) -> None:
     """
     value = durable.read_json(config.state / MARK)
     marked = [Exchange(**each) for each in value] if isinstance(value, list) else []
-    server = _server(config, policy)
+    server = _awake(config, policy) if marked else _server(config, policy)
     there = server.names()
     kept = kept_now(config) or {}
     remembered = {str(each["kept"]) for each in kept.get("exchanges", [])}
