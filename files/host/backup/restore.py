@@ -157,8 +157,8 @@ def _decided(server: swap.Server, exchanges: Sequence[Exchange]) -> None:
     """Raise Failure (REFUSED) when somebody's transaction waits for a decision in what is to be exchanged."""
     names = [name for each in exchanges for name in (each.name, each.new)]
     if names and (waiting := server.undecided(names)):
-        raise Failure(f"the transaction {waiting[0]} is prepared and not decided; nothing was changed",
-                      hint="COMMIT PREPARED or ROLLBACK PREPARED: see pg_prepared_xacts", status=Status.REFUSED)  # fmt: skip
+        raise Failure(f"the transaction {waiting[0]} is prepared and undecided; nothing was changed",
+                      hint="commit or roll it back: see pg_prepared_xacts", status=Status.REFUSED)  # fmt: skip
 
 
 def _exchange(config: Config, server: swap.Server, exchanges: Sequence[Exchange], journal: Journal, by: str) -> Window:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -280,3 +281,24 @@ def test_a_manifest_that_changed_on_the_disk_is_no_manifest_and_nothing_older_is
             catalog.find(world.config, "redis", name)
     published(world, b"REDIS0013")
     catalog.find(world.config, "redis", "latest")
+
+
+def test_a_path_that_leads_nowhere_is_refused_and_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("gone")
+    (tmp_path / "dump.sql").touch()
+    (tmp_path / "link").symlink_to("dump.sql")
+    for name in ("loop", "nowhere", "gone"):
+        with pytest.raises(Failure, match="is not there"):
+            recognise.real(tmp_path / name)
+    assert recognise.real(tmp_path / "link") == tmp_path / "dump.sql"
+
+
+def test_what_would_fill_the_disk_is_not_unpacked_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = tmp_path / "bomb.gz"
+    packed.write_bytes(gzip.compress(bytes(8 << 20)))
+    full = shutil.disk_usage(tmp_path)._replace(free=100 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with pytest.raises(Failure, match="too big when it is unpacked: 100 MB are left"):
+        recognise.unzip(packed, tmp_path / "out")
+    assert (tmp_path / "out").stat().st_size == 1 << 20
