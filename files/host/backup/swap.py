@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ _LISTS = {  # settings whose value is stored as a list that is quoted already
     "local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries",
     "temp_tablespaces", "unix_socket_directories",
 }  # fmt: skip
+_LISTED = re.compile(r'"((?:[^"]|"")*)"|[^",\s]+')
 _SETTINGS = """
 SELECT coalesce(pg_get_userbyid(nullif(s.setrole, 0)), '') AS role, s.setconfig AS config
 FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = {name}
@@ -152,6 +154,12 @@ class Server:
         self.run(f"DROP DATABASE IF EXISTS {sql.identifier(name)} WITH (FORCE);")
 
 
+def _listed(value: str) -> str:
+    """A list as SQL wants it, from how it is stored: an empty name is a string there, and no name here."""
+    words = [found[1].replace('""', '"') if found[1] is not None else found[0] for found in _LISTED.finditer(value)]
+    return ", ".join(sql.literal(word) for word in words)
+
+
 def carrying(
     target: str, about: dict[str, Any], grants: Sequence[dict[str, Any]] | None, settings: Sequence[dict[str, Any]]
 ) -> str:
@@ -174,6 +182,6 @@ def carrying(
         whose = f"ALTER ROLE {sql.identifier(each['role'])} IN DATABASE" if each["role"] else "ALTER DATABASE"
         for word in each["config"]:
             name, _, value = word.partition("=")
-            text = value if name in _LISTS else sql.literal(value)
+            text = _listed(value) if name in _LISTS else sql.literal(value)
             lines.append(f"{whose} {database} SET {sql.identifier(name)} TO {text or sql.literal('')};")
     return "\n".join(lines) + "\n"

@@ -164,7 +164,12 @@ def test_what_hangs_on_a_database_is_carried_over() -> None:
     text = swap.carrying("new", about, grants, settings)
     assert 'REVOKE ALL ON DATABASE "new" FROM PUBLIC, "me";' in text
     assert 'GRANT TEMPORARY ON DATABASE "new" TO "r" WITH GRANT OPTION;' in text
-    assert 'ALTER DATABASE "new" SET "search_path" TO "$user", public;' in text
+    assert "ALTER DATABASE \"new\" SET \"search_path\" TO '$user', 'public';" in text
+    odd = swap.carrying(
+        "new", about, None, [{"role": "", "config": ['search_path="", "a ""b\'c", "d,e"', "temp_tablespaces="]}]
+    )
+    assert """SET "search_path" TO '', 'a "b''c', 'd,e';""" in odd
+    assert """SET "temp_tablespaces" TO '';""" in odd
     assert 'ALTER ROLE "r" IN DATABASE "new" SET "statement_timeout" TO \'5s\';' in text
     assert "COMMENT ON DATABASE \"new\" IS 'it''s mine';" in text
 
