@@ -66,7 +66,7 @@ def _asked(
 
 def answer(s: Session, app: str, word: str, result: Result, secrets: tuple[Secret, ...] = ()) -> Any:
     """The JSON document in what the program's command `word` has said. Raises as `ask`."""
-    lines = redact(result.text, secrets).splitlines()
+    lines = redact(result.text, secrets).rstrip("\n").split("\n")
     if result.status != 0:
         raise _failure(s, result, lines)
     try:

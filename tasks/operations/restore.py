@@ -72,8 +72,10 @@ def _on_host(s: Session, app: str, source: str) -> str:
         return source
     if path.is_dir():
         raise UsageError(f"{path} is a directory: pack it first: tar -C {path} -cf dump.tar .")
-    digest = hashlib.sha256()
-    with s.out.progress(f"sending {path.name}", path.stat().st_size) as progress, path.open("rb") as stream:
+    if not path.is_file():
+        raise UsageError(f"{path} is neither a file nor a directory: it may never end")
+    digest, length = hashlib.sha256(), path.stat().st_size
+    with s.out.progress(f"sending {path.name}", length) as progress, path.open("rb") as stream:
 
         def chunks() -> Iterator[bytes]:
             while chunk := stream.read(_CHUNK):
@@ -81,7 +83,8 @@ def _on_host(s: Session, app: str, source: str) -> str:
                 progress.advance(len(chunk))
                 yield chunk
 
-        result = s.run(hostprogram.command(app, "upload"), stdin=chunks(), root=True, deadline=None, check=False)
+        command = hostprogram.command(app, "upload", "--size", length)
+        result = s.run(command, stdin=chunks(), root=True, deadline=None, check=False)
     told = hostprogram.answer(s, app, "upload", result)
     if told["sha256"] != digest.hexdigest():
         raise HostFailed(f"{path.name} did not arrive as it is here", host=s.name, hint="run the same again")

@@ -16,13 +16,13 @@ from contextlib import ExitStack
 import pytest
 
 from tests.e2e import registry
+from tests.e2e.faults import cut, kill_fab, power_cut, reboot
 from tests.e2e.http11 import Site
 from tests.e2e.load import Load
 from tests.e2e.phases import Phases
 from tests.e2e.websocket import Echo
 from tests.e2e.world import (
     APP,
-    HOST,
     SITE,
     Project,
     all_containers,
@@ -54,15 +54,6 @@ MATRIX = [(p, f) for p in PHASES for f in FAULTS] if os.environ.get("FAULTS") ==
 NO_TRAPS = {"MIGRATION_COMMAND": "", "BACKEND_ENV_LAB_MIGRATION": "", "BACKEND_ENV_LAB_START_DELAY": ""}
 
 
-def kill_fab(deploy: subprocess.Popen[str], _phases: Phases) -> None:
-    os.killpg(deploy.pid, signal.SIGKILL)
-
-
-def cut(_deploy: subprocess.Popen[str], _phases: Phases) -> None:
-    # every session of sshd dies, as when the network goes; the listener stays
-    inside("sh", "-c", "pkill -KILL -f '^sshd-session: ' || pkill -KILL -f '^sshd: .*@'")
-
-
 def kill_program(_deploy: subprocess.Popen[str], phases: Phases) -> None:
     started = phases.find("", event="started")
     if started is None:  # a release is received outside of any unit
@@ -71,21 +62,12 @@ def kill_program(_deploy: subprocess.Popen[str], phases: Phases) -> None:
         inside("systemctl", "kill", "--signal=KILL", started["data"]["unit"])
 
 
-def docker(*words: str) -> None:
-    subprocess.run(["docker", *words, HOST], check=True, capture_output=True, timeout=120)
-
-
-def restart(_deploy: subprocess.Popen[str], _phases: Phases) -> None:
-    docker("restart", "-t", "60")
-
-
-def power_cut(_deploy: subprocess.Popen[str], _phases: Phases) -> None:
-    docker("kill")
-    docker("start")
-
-
 DO: dict[str, Callable[[subprocess.Popen[str], Phases], None]] = dict(
-    zip(FAULTS, (kill_fab, cut, kill_program, restart, power_cut), strict=True)
+    zip(
+        FAULTS,
+        (lambda fab, _: kill_fab(fab), lambda *_: cut(), kill_program, lambda *_: reboot(), lambda *_: power_cut()),
+        strict=True,
+    )
 )
 
 

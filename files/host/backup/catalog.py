@@ -22,6 +22,7 @@ from host.errors import Failure, Status, from_os_error
 MANIFEST = "manifest.json"
 FORMAT = 1
 _PARTIAL = ".partial-"
+_SEAL = "seal"
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 _CHUNK = 1 << 20  # bytes
 _MANIFEST_LIMIT = 64 << 20  # bytes
@@ -84,18 +85,25 @@ def backups(config: Config, kind: str) -> list[Backup]:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """The manifest in directory `path`, or None."""
+    """The manifest in directory `path`; None when there is none, or it is not as it was written."""
     try:
         with (path / MANIFEST).open("rb") as stream:
             value = json.loads(stream.read(_MANIFEST_LIMIT))
     except (OSError, ValueError):
         return None
-    return value if isinstance(value, dict) and value.get("format") == FORMAT else None
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        return None
+    return value if value.get(_SEAL, seal(value)) == seal(value) else None  # the first ones had no seal
 
 
 def find(config: Config, kind: str, name: str) -> Backup:
     """The backup of that id, or the "latest". Raises Failure (REFUSED) when there is none."""
     found = backups(config, kind)
+    there = {backup.id for backup in found}
+    unread = [path for path in sorted(folder(config, kind).iterdir()) if is_id(path.name) and path.name not in there]
+    for path in unread:
+        if path.name == name or (name == "latest" and path == unread[-1] and path.name > max(there, default="")):
+            raise _damaged(path, f"its {MANIFEST} is missing or not what was written")
     if name == "latest" and found:
         return found[-1]
     for backup in found:
@@ -210,7 +218,14 @@ def publish(config: Config, kind: str, name: str, partial: Path, manifest: dict[
 
 
 def _encode(manifest: dict[str, Any]) -> bytes:
-    return json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    sealed = {**manifest, _SEAL: seal(manifest)}
+    return json.dumps(sealed, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def seal(manifest: dict[str, Any]) -> str:
+    """What tells whether a manifest is still as it was written: a digest of all the rest of it."""
+    rest = {name: value for name, value in manifest.items() if name != _SEAL}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -66,7 +66,10 @@ def parsers(command: Parsers, who: str) -> list[argparse.ArgumentParser]:
     command("backup-key", "the public key this host shows to SFTP servers")
     command("init-remote", "make the repositories on the remotes; the recovery password on stdin, as JSON")
     command("rehearse-keys", "open the newest copies with the recovery password, on stdin as JSON")
-    command("upload", "take in a file on stdin to restore from; says where it lies")
+    taking_in = command("upload", "take in a file on stdin to restore from; says where it lies")
+    taking_in.add_argument(
+        "--size", type=int, default=0, metavar="BYTES", help="how big it is: refused if it cannot fit"
+    )
     return units
 
 
@@ -178,10 +181,10 @@ def _fetch(config: Config, args: argparse.Namespace) -> int:
     return Status.OK
 
 
-def _upload(config: Config, _args: argparse.Namespace) -> int:
+def _upload(config: Config, args: argparse.Namespace) -> int:
     from host.backup import incoming
 
-    return answer(incoming.take(config, sys.stdin.buffer))
+    return answer(incoming.take(config, sys.stdin.buffer, args.size))
 
 
 def _retrieve(config: Config, args: argparse.Namespace) -> int:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from host.backup import census, client, postgres, sql, swap
+from host.backup import census, client, essentials, postgres, sql, swap
 from host.backup.policy import Policy
 from host.backup.source import SERVICE, Source
 from host.config import Config
 from host.errors import Failure, Status, one_line
 
 _DEADLINE = 12 * 3600.0  # seconds for one database
+_RESERVE = 128 << 20  # bytes that stay free for the live server while a copy is loaded beside it
+_CUT = ("terminating connection", "server closed the connection", "the database system is", "Connection refused")
+# A statement with the comments before it; names and strings may have line breaks and semicolons in them.
+_STATEMENT = re.compile(r"""(?:--[^\n]*\n|"(?:[^"]|"")*"|'(?:[^']|'')*'|-(?!-)|[^;"'-])+;""")
+_COMMENTS = re.compile(r"\A(?:\s+|--[^\n]*\n)+")
+_WORD = r'("(?:[^"]|"")+"|[^\s;]+)'
+_OF_ROLES = tuple(re.compile(form) for form in (
+    rf"(?:CREATE|ALTER) ROLE {_WORD}", rf"COMMENT ON ROLE {_WORD}", rf"SECURITY LABEL FOR {_WORD} ON ROLE {_WORD}",
+    rf"GRANT {_WORD} TO {_WORD}", rf"GRANT [A-Z ]+ ON PARAMETER \S+ TO {_WORD}",
+))  # fmt: skip
 
 
 def roles(server: swap.Server, names: Sequence[str], dumped: Path) -> None:
@@ -22,24 +33,25 @@ def roles(server: swap.Server, names: Sequence[str], dumped: Path) -> None:
     there = {each["name"] for each in server.rows("SELECT rolname AS name FROM pg_roles")}
     missing = [name for name in names if name not in there]
     if missing:
-        server.run(role_statements(dumped.read_text("utf-8"), missing))
+        server.run(role_statements(dumped.read_bytes().decode(), missing))
 
 
 def role_statements(dumped: str, missing: Sequence[str]) -> str:
-    """The lines of `pg_dumpall --globals-only` that make these roles and give them what they had."""
-    names = {_as_dumped(name) for name in missing}
+    """The statements of `pg_dumpall --globals-only` that make these roles and give them what they had, memberships of
+    others in them too."""
+    names = set(missing)
     chosen = []
-    for line in dumped.splitlines():
-        found = re.match(r'(?:CREATE|ALTER) ROLE ("(?:[^"]|"")+"|[^\s;]+)', line)
-        granted = re.match(r'GRANT (?:"(?:[^"]|"")+"|\S+) TO ("(?:[^"]|"")+"|[^\s;]+)', line)
-        match = found or granted
-        if match and match[1] in names:
-            chosen.append(line)
+    for found in _STATEMENT.finditer(dumped):
+        statement = _COMMENTS.sub("", found[0])
+        concerned = next((match.groups() for match in (form.match(statement) for form in _OF_ROLES) if match), ())
+        if names & {_name(word) for word in concerned}:
+            chosen.append(statement)
     return "\n".join(chosen) + "\n"
 
 
-def _as_dumped(name: str) -> str:
-    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else sql.identifier(name)
+def _name(word: str) -> str:
+    """A name as it is, from how SQL has it."""
+    return word[1:-1].replace('""', '"') if word.startswith('"') else word
 
 
 def load(
@@ -62,9 +74,12 @@ def load(
         parallel = [] if kind == "tar" else ["-j", str(postgres.jobs())]
         words = ["pg_restore", "--exit-on-error", *parallel, *login, f"/in/{place.name}"]
     done = client.beside(config, container, words, purpose="restore", mounts={place.parent: "/in:ro"},
-                         deadline=_DEADLINE, check=False, login=policy.login(SERVICE))  # fmt: skip
+                         deadline=_DEADLINE, check=False, login=policy.login(SERVICE), tick=_room(config))  # fmt: skip
     if done.status != 0:
         said = sql.told(done.stderr) or one_line(done.last_line)
+        if any(word in done.stderr for word in _CUT):
+            raise Failure(f"PostgreSQL was stopped while it loaded: {said}; nothing was changed",
+                          hint="run the same again; look at: fab health")  # fmt: skip
         raise Failure(f"{source.name} cannot be loaded: {said}; nothing was changed", hint="take another file",
                       status=Status.REFUSED, data={"log": done.stderr.splitlines()[-20:]})  # fmt: skip
     server.run("ANALYZE;", each.new, deadline=_DEADLINE)
@@ -73,8 +88,22 @@ def load(
         if different:
             raise Failure(f"what was loaded differs from the backup: {different[0]}; nothing was changed",
                           status=Status.REFUSED, data={"log": different[:20]})  # fmt: skip
-    if each.kept:
-        server.carry(each.name, each.new)
+    # what the live one has counts; one that is gone gets what it had when it was backed up
+    if belongings := server.belongings(each.name) if each.kept else (told or {}).get("belongings"):
+        server.give(each.new, belongings)
+
+
+def _room(config: Config) -> Callable[[], None]:
+    """What raises Failure (REFUSED) while it is called when the live server is about to lose its disk: with none left
+    for its log it would stop."""
+    folder = essentials.volume(config, "postgres_data") or Path("/var/lib/docker")
+
+    def look() -> None:
+        if (free := shutil.disk_usage(folder).free) < _RESERVE:
+            raise Failure(f"no room to load it: {free >> 20} MB are left in {folder}; nothing was changed",
+                          hint="free some: docker system df", status=Status.REFUSED)  # fmt: skip
+
+    return look
 
 
 def creation(server: swap.Server, policy: Policy, each: swap.Exchange, told: dict[str, Any] | None) -> str:

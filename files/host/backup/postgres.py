@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from host.backup import catalog, census, client, sql
+from host.backup import catalog, census, client, sql, swap
 from host.backup.catalog import Backup
 from host.backup.policy import Policy
 from host.backup.progress import Progress
@@ -81,6 +81,7 @@ def dump(
         if len(found) > 1:
             step.output(f"database {each['name']}")
         each.update(_dump(run, each, f"databases/{number}"))
+        each["belongings"] = swap.Server(server.id, policy.user).belongings(each["name"])
     return {"server": about["version"], "identifier": about["identifier"], "databases": found, "roles": roles}
 
 
@@ -103,7 +104,7 @@ def _others(server: Container, policy: Policy, found: list[dict[str, Any]]) -> l
 
 def _used(server: Container, policy: Policy) -> bool:
     """Has somebody put tables into the database that is only there for administration?"""
-    return bool(census.tables(lambda script: sql.run(server.id, policy.user, "postgres", script).splitlines()))
+    return bool(census.tables(lambda script: sql.lines(sql.run(server.id, policy.user, "postgres", script))))
 
 
 def _globals(config: Config, server: Container, policy: Policy, partial: Path) -> None:

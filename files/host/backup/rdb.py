@@ -37,6 +37,7 @@ def opened(config: Config, name: str) -> Iterator[tuple[str, float | None, Path,
 def _given(path: Path, room: Path) -> Path:
     if not path.is_absolute():
         raise Failure(f"there is no backup called {path}", hint="see: fab backup.list", status=Status.REFUSED)
+    path = recognise.real(path)
     if path.is_dir() and (path / redis.FILE).is_file():
         return _given(path / redis.FILE, room)
     found = recognise.look(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import tarfile
 import zlib
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from pathlib import Path
 from host.errors import Failure, Status
 
 _HEAD = 64 << 10  # bytes looked at
+_CHUNK = 1 << 20  # bytes
+_RESERVE = 256 << 20  # bytes of the disk that are not unpacked into: the live data are on it, too
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _ENCRYPTED = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED", b"-----BEGIN PGP MESSAGE", b"Salted__", b"\x85\x01",
               b"\x85\x02", b"\x84", b"\x8c\x0d")  # fmt: skip
@@ -29,6 +32,20 @@ class Found:
 def refuse(path: Path, why: str, hint: str = "take another file") -> Failure:
     """The Failure for a file that cannot be restored; nothing has been changed."""
     return Failure(f"{path.name} {why}; nothing was changed", hint=hint, status=Status.REFUSED)
+
+
+def real(path: Path) -> Path:
+    """Where a path leads: programs in containers see the one directory alone. Raises Failure (REFUSED) for nowhere."""
+    try:
+        return path.resolve(strict=True)
+    except (OSError, RuntimeError):  # a loop is the one or the other
+        raise refuse(path, "is not there") from None
+
+
+def room(path: Path, folder: Path) -> None:
+    """Raise Failure (REFUSED) when unpacking `path` is about to fill the disk that `folder` is on."""
+    if (free := shutil.disk_usage(folder).free) < _RESERVE:
+        raise refuse(path, f"is too big when it is unpacked: {free >> 20} MB are left", "free some: docker system df")
 
 
 def look(path: Path) -> Found:
@@ -80,8 +97,9 @@ def unzip(path: Path, target: Path) -> None:
     """Unpack a gzip file. Raises Failure when it is damaged or cut off."""
     try:
         with gzip.open(path) as source, target.open("wb") as out:
-            while chunk := source.read(1 << 20):
+            while chunk := source.read(_CHUNK):
                 out.write(chunk)
+                room(path, target.parent)
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise refuse(path, "is damaged or cut off: it cannot be unpacked to its end") from None
 
@@ -103,8 +121,9 @@ def unpack_tar(path: Path, target: Path) -> Path | None:
             for member, name in zip(members, names, strict=True):
                 if member.isfile() and Path(name).parent == Path(toc).parent and (stream := tar.extractfile(member)):
                     with (target / Path(name).name).open("wb") as out:
-                        while chunk := stream.read(1 << 20):
+                        while chunk := stream.read(_CHUNK):
                             out.write(chunk)
+                            room(path, target)
     except (tarfile.TarError, EOFError):
         raise refuse(path, "is damaged or cut off: it cannot be unpacked") from None
     return target
@@ -121,10 +140,12 @@ def check_plain(path: Path, server: int) -> None:
     for line in head.splitlines()[:40]:
         if line.startswith(b"-- Dumped from database version "):
             check_version(path, line.split()[5].decode("ascii", "replace"), server)
+    begins = True
     with path.open("rb") as stream:
-        for line in stream:
-            if line.startswith((b"\\connect ", b"\\c ")):
+        while line := stream.readline(_CHUNK):  # a line may be as long as the file
+            if begins and line.startswith((b"\\connect ", b"\\c ")):
                 raise refuse(path, "changes to another database (pg_dump -C)", "dump it without -C")
+            begins = line.endswith(b"\n")
 
 
 def check_version(path: Path, dumped: str, server: int) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from host import compose, durable
-from host.backup import census, client, essentials, loading, past, postgres, swap
+from host.backup import census, client, essentials, loading, past, postgres, sql, swap
 from host.backup import source as sources
 from host.backup.policy import Policy
 from host.backup.source import SERVICE, Source
@@ -30,6 +30,7 @@ from host.events import Journal
 MARK = "restoring-postgres.json"
 _KEPT = "restored-postgres.json"
 _WELL = 20.0  # seconds the application gets to be well on the restored data
+_RESTART = 120.0  # seconds the server gets to be back when it was restarted in a restore
 _GROWTH = 6  # how much bigger than a compressed dump a database is taken to be, when nobody knows
 _SPARE = 256 << 20  # bytes that stay free
 _SIDE = re.compile(postgres.SIDE)
@@ -38,6 +39,21 @@ _BYTES = "SELECT datname AS name, pg_database_size(oid) AS bytes, datallowconn A
 
 def _server(config: Config, policy: Policy) -> swap.Server:
     return swap.Server(client.server(config, SERVICE).id, policy.user)
+
+
+def _awake(config: Config, policy: Policy) -> swap.Server:
+    """The server, waited for: what cut a restore off may have been its restart. Raises Failure when it stays away."""
+    ends = time.monotonic() + _RESTART
+    while True:
+        try:
+            server = _server(config, policy)
+            server.names()
+        except Failure:
+            if time.monotonic() > ends:
+                raise
+        else:
+            return server
+        time.sleep(0.5)
 
 
 def inspect(config: Config, policy: Policy, name: str, *, other: bool) -> dict[str, Any]:
@@ -73,7 +89,7 @@ def _live(server: swap.Server, database: str) -> dict[str, Any]:
 
 
 def _lines(server: swap.Server, database: str, script: str) -> list[str]:
-    return server.run(script, database).splitlines()
+    return sql.lines(server.run(script, database))
 
 
 def restore(config: Config, policy: Policy, name: str, journal: Journal, *, other: bool, by: str) -> dict[str, object]:
@@ -94,6 +110,7 @@ def restore(config: Config, policy: Policy, name: str, journal: Journal, *, othe
                      swap.side_name(database, "before", moment) if database in there else "")
             for database, _, _ in source.parts
         ]  # fmt: skip
+        _decided(server, exchanges)
         with _marked(config, policy, exchanges, journal):
             if source.globals is not None:
                 loading.roles(server, (source.manifest or {}).get("roles", []), source.globals)
@@ -150,8 +167,17 @@ def _room(config: Config, server: swap.Server, source: Source, journal: Journal)
     _forget(config, server, kept)
 
 
+def _decided(server: swap.Server, exchanges: Sequence[Exchange]) -> None:
+    """Raise Failure (REFUSED) when somebody's transaction waits for a decision in what is to be exchanged."""
+    names = [name for each in exchanges for name in (each.name, each.new)]
+    if names and (waiting := server.undecided(names)):
+        raise Failure(f"the transaction {waiting[0]} is prepared and undecided; nothing was changed",
+                      hint="commit or roll it back: see pg_prepared_xacts", status=Status.REFUSED)  # fmt: skip
+
+
 def _exchange(config: Config, server: swap.Server, exchanges: Sequence[Exchange], journal: Journal, by: str) -> Window:
     with journal.step("exchange", "exchanging the databases") as step:
+        _decided(server, exchanges)
         with server.ready() as exchange, closed(config, by) as window:
             exchange(exchanges)
         step.done(f"exchanged, {window.seconds:.2f} s without service", window=window.seconds)
@@ -216,7 +242,7 @@ def repair(config: Config, policy: Policy, journal: Journal) -> None:
     """
     value = durable.read_json(config.state / MARK)
     marked = [Exchange(**each) for each in value] if isinstance(value, list) else []
-    server = _server(config, policy)
+    server = _awake(config, policy) if marked else _server(config, policy)
     there = server.names()
     kept = kept_now(config) or {}
     remembered = {str(each["kept"]) for each in kept.get("exchanges", [])}

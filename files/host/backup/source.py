@@ -54,6 +54,7 @@ def opened(config: Config, policy: Policy, name: str, step: Step, *, other: bool
             path = Path(name)
             if not path.is_absolute():
                 raise Failure(f"there is no backup called {name}", hint="see: fab backup.list", status=Status.REFUSED)
+            path = recognise.real(path)
             manifest = catalog.read(path) if path.is_dir() else None
             if manifest is not None:
                 yield _ours(config, catalog.Backup(SERVICE, path.name, path, manifest))
@@ -118,7 +119,8 @@ def _unzstd(config: Config, path: Path, target: Path) -> None:
     words = ["zstd", "-d", "-q", "-f", f"/in/{path.name}", "-o", f"/out/{target.name}"]
     server = client.server(config, SERVICE)
     done = client.beside(config, server, words, purpose="restore", deadline=_DEADLINE, check=False,
-                         mounts={path.parent: "/in:ro", target.parent: "/out"})  # fmt: skip
+                         mounts={path.parent: "/in:ro", target.parent: "/out"},
+                         tick=lambda: recognise.room(path, target.parent))  # fmt: skip
     if done.status in (126, 127):
         raise recognise.refuse(path, "is compressed with zstd, which the image lacks", "unpack it first: zstd -d")
     if done.status != 0:

@@ -14,6 +14,7 @@ from host import process
 from host.errors import Failure, one_line
 
 _DEADLINE = 300.0  # seconds for a question
+_ENCODING = "PGCLIENTENCODING=UTF8"  # else that of the database, which need not be
 _QUIET = "-c log_statement=none -c log_min_error_statement=panic -c client_min_messages=warning"
 _END = "-- end of answer --"
 
@@ -34,8 +35,8 @@ def literal(text: str) -> str:
 def psql(container: str, user: str, database: str) -> list[str]:
     """The command line of a psql that stops at the first error and reads no file of anybody's."""
     login = ["--username", user, "--dbname", connection(database)]
-    words = ["docker", "exec", "-i", "-e", f"PGOPTIONS={_QUIET}", container, "psql", "-qXAt", "-v", "ON_ERROR_STOP=1"]
-    return [*words, *login]
+    words = ["docker", "exec", "-i", "-e", f"PGOPTIONS={_QUIET}", "-e", _ENCODING, container]
+    return [*words, "psql", "-qXAt", "-v", "ON_ERROR_STOP=1", *login]
 
 
 def connection(database: str) -> str:
@@ -65,7 +66,12 @@ def told(stderr: str) -> str:
 def rows(container: str, user: str, database: str, query: str, *, deadline: float = _DEADLINE) -> list[Any]:
     """The rows of a query, each a JSON value. Raises as `run`."""
     text = run(container, user, database, f"SELECT row_to_json(answer) FROM ({query}) answer;", deadline=deadline)
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+    return [json.loads(line) for line in lines(text) if line.strip()]
+
+
+def lines(text: str) -> list[str]:
+    """What psql answered, line by line: names may hold what Python takes for the end of a line, too."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 class Session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ _LISTS = {  # settings whose value is stored as a list that is quoted already
     "local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries",
     "temp_tablespaces", "unix_socket_directories",
 }  # fmt: skip
+_LISTED = re.compile(r'"((?:[^"]|"")*)"|[^",\s]+')
 _SETTINGS = """
 SELECT coalesce(pg_get_userbyid(nullif(s.setrole, 0)), '') AS role, s.setconfig AS config
 FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = {name}
@@ -131,22 +133,47 @@ class Server:
                 raise Failure(f"{left} sessions do not end", hint="see who: SELECT * FROM pg_stat_activity")
             time.sleep(0.02)
 
-    def carry(self, source: str, target: str) -> None:
-        """Give database `target` what hangs on the name of `source`: owner, grants, settings, limit, comment."""
-        name = sql.literal(source)
-        [about] = self.rows(_ABOUT.format(name=name))
-        grants = self.rows(_GRANTS.format(name=name)) if about["granted"] else None
-        self.run(carrying(target, about, grants, self.rows(_SETTINGS.format(name=name))))
+    def undecided(self, names: Sequence[str]) -> list[str]:
+        """The transactions that are prepared in these databases: as long as there is one, a name cannot be changed."""
+        listed = ", ".join(sql.literal(name) for name in names)
+        found = self.rows(f"SELECT gid FROM pg_prepared_xacts WHERE database IN ({listed}) ORDER BY 1")
+        return [str(each["gid"]) for each in found]
+
+    def belongings(self, name: str) -> dict[str, Any]:
+        """What hangs on the name of a database and is in no dump of it: owner, grants, settings, limit, comment."""
+        literal = sql.literal(name)
+        [about] = self.rows(_ABOUT.format(name=literal))
+        grants = self.rows(_GRANTS.format(name=literal)) if about["granted"] else None
+        return {"about": about, "grants": grants, "settings": self.rows(_SETTINGS.format(name=literal))}
+
+    def give(self, target: str, told: dict[str, Any]) -> None:
+        """Give a new database what `belongings` has told of another."""
+        self.run(carrying(target, told["about"], told["grants"], told["settings"]))
 
     def drop(self, name: str) -> None:
-        """Drop a database, whoever is in it."""
+        """Drop a database, whoever is in it. PostgreSQL keeps one that has subscriptions: they are let go of first, and
+        nobody is asked at the other end."""
+        subscribed = (
+            "SELECT subname AS name FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid "
+            f"WHERE d.datname = {sql.literal(name)}"
+        )
+        for each in self.rows(subscribed):
+            mine = f"SUBSCRIPTION {sql.identifier(each['name'])}"
+            self.run(opening([name]))
+            self.run(f"ALTER {mine} DISABLE;\nALTER {mine} SET (slot_name = NONE);\nDROP {mine};", name)
         self.run(f"DROP DATABASE IF EXISTS {sql.identifier(name)} WITH (FORCE);")
+
+
+def _listed(value: str) -> str:
+    """A list as SQL wants it, from how it is stored: an empty name is a string there, and no name here."""
+    words = [found[1].replace('""', '"') if found[1] is not None else found[0] for found in _LISTED.finditer(value)]
+    return ", ".join(sql.literal(word) for word in words)
 
 
 def carrying(
     target: str, about: dict[str, Any], grants: Sequence[dict[str, Any]] | None, settings: Sequence[dict[str, Any]]
 ) -> str:
-    """The statements for `Server.carry`; `grants` is None when the database has PostgreSQL's own."""
+    """The statements for `Server.give`; `grants` is None when the database has PostgreSQL's own."""
     database = sql.identifier(target)
     owner = sql.identifier(about["owner"])
     lines = [
@@ -165,6 +192,6 @@ def carrying(
         whose = f"ALTER ROLE {sql.identifier(each['role'])} IN DATABASE" if each["role"] else "ALTER DATABASE"
         for word in each["config"]:
             name, _, value = word.partition("=")
-            text = value if name in _LISTS else sql.literal(value)
+            text = _listed(value) if name in _LISTS else sql.literal(value)
             lines.append(f"{whose} {database} SET {sql.identifier(name)} TO {text or sql.literal('')};")
     return "\n".join(lines) + "\n"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -162,7 +164,12 @@ def test_what_hangs_on_a_database_is_carried_over() -> None:
     text = swap.carrying("new", about, grants, settings)
     assert 'REVOKE ALL ON DATABASE "new" FROM PUBLIC, "me";' in text
     assert 'GRANT TEMPORARY ON DATABASE "new" TO "r" WITH GRANT OPTION;' in text
-    assert 'ALTER DATABASE "new" SET "search_path" TO "$user", public;' in text
+    assert "ALTER DATABASE \"new\" SET \"search_path\" TO '$user', 'public';" in text
+    odd = swap.carrying(
+        "new", about, None, [{"role": "", "config": ['search_path="", "a ""b\'c", "d,e"', "temp_tablespaces="]}]
+    )
+    assert """SET "search_path" TO '', 'a "b''c', 'd,e';""" in odd
+    assert """SET "temp_tablespaces" TO '';""" in odd
     assert 'ALTER ROLE "r" IN DATABASE "new" SET "statement_timeout" TO \'5s\';' in text
     assert "COMMENT ON DATABASE \"new\" IS 'it''s mine';" in text
 
@@ -177,6 +184,25 @@ def test_only_roles_that_are_missing_are_made() -> None:
         'ALTER ROLE "re ader" WITH LOGIN;',
         'GRANT app TO "re ader";',
     ]
+
+
+def test_roles_are_found_whatever_they_are_called_with_all_that_is_theirs() -> None:
+    mine = [
+        'CREATE ROLE "o\'d ""x"" ;\nbreak";',
+        'ALTER ROLE "o\'d ""x"" ;\nbreak" WITH LOGIN PASSWORD \'a;\'\'b\';',
+        'CREATE ROLE "order";',
+        "COMMENT ON ROLE \"order\" IS E'it''s; \\\\';",
+        "ALTER ROLE \"order\" SET search_path TO 'a', 'b';",
+        'GRANT "order" TO app WITH ADMIN OPTION, INHERIT TRUE GRANTED BY app;',
+        'GRANT SET ON PARAMETER work_mem TO "order";',
+    ]
+    others = ["CREATE ROLE app;", "GRANT app TO other;", "GRANT SET ON PARAMETER work_mem TO app;"]
+    mixed = [others[0], *mine[:3], others[1], *mine[3:], others[2]]
+    dumped = (
+        "\\restrict x\n\n" + "\n\n".join(f'--\n-- of "o\'d "x"\n--\n\n{each}' for each in mixed) + "\n\\unrestrict x\n"
+    )
+    dumped = dumped.replace("x\n\n--", "x\n\nSET client_encoding = 'UTF8';\n\n--", 1)
+    assert loading.role_statements(dumped, ["order", 'o\'d "x" ;\nbreak']) == "\n".join(mine) + "\n"
 
 
 def test_what_a_restored_database_lacks_is_named() -> None:
@@ -239,3 +265,45 @@ def test_a_damaged_backup_is_refused(world: World, change: object, said: str) ->
     change(made.path / "dump.rdb")
     with pytest.raises(Failure, match=said):
         catalog.check(made.path, made.manifest)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: text.replace(b'"redis"', b'"redas"'), lambda text: text[:-9], lambda _: b""]
+)
+def test_a_manifest_that_changed_on_the_disk_is_no_manifest_and_nothing_older_is_taken_for_it(
+    world: World, change: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = (f"20260101T00000{number}Z-0000" for number in range(9))
+    monkeypatch.setattr(catalog, "new_id", lambda: next(ids))
+    published(world, b"REDIS0011")
+    made = catalog.note(published(world, b"REDIS0012"), drills=[{"ok": True}])
+    assert catalog.find(world.config, "redis", "latest").manifest["drills"] == [{"ok": True}]
+    path = made.path / "manifest.json"
+    path.write_bytes(change(path.read_bytes()))
+    assert catalog.read(made.path) is None
+    for name in ("latest", made.id):
+        with pytest.raises(Failure, match=r"manifest\.json is missing or not what was written"):
+            catalog.find(world.config, "redis", name)
+    published(world, b"REDIS0013")
+    catalog.find(world.config, "redis", "latest")
+
+
+def test_a_path_that_leads_nowhere_is_refused_and_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("gone")
+    (tmp_path / "dump.sql").touch()
+    (tmp_path / "link").symlink_to("dump.sql")
+    for name in ("loop", "nowhere", "gone"):
+        with pytest.raises(Failure, match="is not there"):
+            recognise.real(tmp_path / name)
+    assert recognise.real(tmp_path / "link") == tmp_path / "dump.sql"
+
+
+def test_what_would_fill_the_disk_is_not_unpacked_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = tmp_path / "bomb.gz"
+    packed.write_bytes(gzip.compress(bytes(8 << 20)))
+    full = shutil.disk_usage(tmp_path)._replace(free=100 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with pytest.raises(Failure, match="too big when it is unpacked: 100 MB are left"):
+        recognise.unzip(packed, tmp_path / "out")
+    assert (tmp_path / "out").stat().st_size == 1 << 20
