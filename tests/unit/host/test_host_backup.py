@@ -239,3 +239,14 @@ def test_a_damaged_backup_is_refused(world: World, change: object, said: str) ->
     change(made.path / "dump.rdb")
     with pytest.raises(Failure, match=said):
         catalog.check(made.path, made.manifest)
+
+
+def test_files_are_fetched_one_behind_the_other_and_the_first_from_where_it_broke_off(world: World) -> None:
+    with catalog.staging(world.config, "redis") as (name, partial):
+        for each in ("a", "b", "c"):
+            (partial / each).write_bytes(each.encode() * 5)
+        made = catalog.publish(world.config, "redis", name, partial, {"started": NOW})
+    told = world.run("fetch", "redis", made.id, "b", "a", "--offset", "3", check=True)
+    assert told.stdout == b"bbaaaaa"
+    refused = world.run("fetch", "redis", made.id, "a", "../a")
+    assert (refused.stdout, refused.returncode) == (b"", Status.REFUSED)
