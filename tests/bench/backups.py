@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.bench import transfer
 from tests.bench.compared import Comparison, Limit, Peak, table
-from tests.bench.ground import BACKUPS, DATABASE, OLD, USER, Ground, load
+from tests.bench.ground import DATABASE, OLD, USER, Ground, load
 
 MEMORY = 64.0  # MB
 LITTLE = 7  # pgbench's scale of the small database
@@ -31,7 +31,6 @@ class Dumps:
         self.host_against_bare = Comparison("its seconds on the host", bare, 1.2)
         self.restored = Comparison("fab restore.postgres", "createdb, bare pg_restore -j2", 1.2)
         self.window = Limit("restore: without service", 1.0, "s")
-        self.made: list[str] = []
 
     @property
     def rows(self) -> list[Comparison | Limit]:
@@ -47,7 +46,6 @@ class Dumps:
         ground.quiet()
         ours = ground.fab("backup.postgres")
         manifest = ground.newest()
-        self.made.append(manifest["id"])
         ground.quiet()
         dump = f"docker exec {ground.server} pg_dump -U {USER} {DATABASE}"
         old = ground.timed(f"{dump} | gzip > {OLD}/dump.sql.gz")
@@ -89,13 +87,13 @@ def peaks(ground: Ground, work: Path) -> dict[str, float]:
 def main(number: int, rounds: int, scale: int) -> int:
     """Measure, print the table; 1 when a target was missed."""
     ground = Ground(number)
-    before = set(ground.inside(f"ls {BACKUPS}/postgres").split())
+    before = ground.ids()
     try:
         with tempfile.TemporaryDirectory() as directory:
             rows = _measured(ground, Path(directory), rounds, scale)
     finally:
         ground.end()
-        ground.forget(sorted(set(ground.inside(f"ls {BACKUPS}/postgres").split()) - before))
+        ground.forget(set(ground.ids()) - set(before))
     print(f"\n{table(rows)}")
     missed = [row.what for row in rows if not row.met]
     print(

@@ -7,7 +7,7 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,10 +56,10 @@ class Ground:
         self.inside(script, *words)
         return time.perf_counter() - began
 
-    def sql(self, statement: str, database: str = DATABASE) -> str:
-        """What PostgreSQL answers."""
+    def sql(self, *statements: str, database: str = DATABASE) -> str:
+        """What PostgreSQL answers to statements, each a transaction of its own."""
         words = ["docker", "exec", self.server, "psql", "-qXAt", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", database]
-        return self.inside('"$@"', *words, "-c", statement)
+        return self.inside('"$@"', *words, *(word for each in statements for word in ("-c", each)))
 
     def quiet(self) -> None:
         """Everything written so far goes to the disk now, and not at the expense of what is measured next."""
@@ -90,14 +90,14 @@ class Ground:
         """Make pgbench's tables in the application's database; returns the bytes of the database."""
         pgbench = ["docker", "exec", self.server, "pgbench", "-i", "-q", "-s", str(scale), "-U", USER, DATABASE]
         self.inside('"$@"', *pgbench)
-        self.sql("DROP TABLE IF EXISTS pgbench_noise; VACUUM ANALYZE")
+        self.sql("DROP TABLE IF EXISTS pgbench_noise", "VACUUM ANALYZE")
         return int(self.sql("SELECT pg_database_size(current_database())"))
 
     def noise(self, megabytes: int) -> None:
         """Add a table of so many MB that nothing can compress: what is sent is then worth timing."""
         row = "(SELECT string_agg(sha512(int8send(g * 64 + i)), ''::bytea) FROM generate_series(0, 63) i)"
         self.sql(f"CREATE TABLE pgbench_noise AS SELECT g AS id, {row} AS noise FROM generate_series(1, "
-                 f"{megabytes * 256}) g; VACUUM ANALYZE pgbench_noise")  # fmt: skip
+                 f"{megabytes * 256}) g", "VACUUM ANALYZE pgbench_noise")  # fmt: skip
 
     def begin(self) -> None:
         """Start the container of the references: the server's image and network, and a tmpfs, which costs nothing."""
@@ -117,19 +117,23 @@ class Ground:
     def end(self) -> None:
         """Take away whatever the benchmark has left on the host, backups of its data and undone restores included."""
         self.inside(f"docker rm -f -v {BARE} >/dev/null 2>&1 || true; rm -rf {OLD} {BACKUPS}/.incoming/*")
-        for name in self.sql(_SIDES, "template1").split():
-            self.sql(f'DROP DATABASE "{name}" WITH (FORCE)', "template1")
+        for name in self.sql(_SIDES, database="template1").split():
+            self.sql(f'DROP DATABASE "{name}" WITH (FORCE)', database="template1")
         self.inside(f"rm -f /opt/{APP}/shared/state/restored-postgres.json")
         tables = ("accounts", "branches", "history", "tellers", "noise")
         self.sql(f"DROP TABLE IF EXISTS {', '.join(f'pgbench_{name}' for name in tables)}")
 
     def newest(self) -> dict[str, Any]:
         """The newest backup of PostgreSQL, as its manifest has it."""
-        path = f"{BACKUPS}/postgres/{self.inside(f'ls {BACKUPS}/postgres').split()[-1]}"
-        read: dict[str, Any] = json.loads(self.inside('cat "$1"', f"{path}/manifest.json"))
+        read: dict[str, Any] = json.loads(self.inside('cat "$1"', f"{BACKUPS}/postgres/{self.ids()[-1]}/manifest.json"))
         return read
 
-    def forget(self, ids: Sequence[str]) -> None:
+    def ids(self) -> list[str]:
+        """The backups of PostgreSQL there are, oldest first."""
+        folder = f"{BACKUPS}/postgres"
+        return sorted(self.inside(f"test -d {folder} || mkdir -m 700 {folder}; ls {folder}").split())
+
+    def forget(self, ids: Iterable[str]) -> None:
         """Remove these backups."""
         for name in ids:
             self.inside('rm -rf "$1"', f"{BACKUPS}/postgres/{name}")
