@@ -19,7 +19,8 @@ from tasks.core.messages import request_exec, send_signal
 
 __all__ = ["Outcome", "Source", "execute"]
 
-CHUNK = 65_536  # bytes read at once
+# Bytes read at once. paramiko moves what stays in its buffer to the front after each read: little stays this way.
+CHUNK = 1 << 20
 STDERR_TAIL = 65_536  # bytes of stderr that are kept
 STDOUT_LIMIT = 64 * 2**20  # bytes of stdout that are kept when nobody takes them as they come
 _TICK = 0.25  # seconds between two looks at deadline, peer and Ctrl-C

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,12 @@ from tasks.core.progress import Progress, size
 from tasks.core.task import Report
 from tasks.model import backup as model
 from tasks.operations import hint, hostprogram
+from tasks.operations.arriving import Arriving, Damaged, Wanted, private
 
 if TYPE_CHECKING:
     from tasks.core.session import Session
 
-_CHUNK = 1 << 20  # bytes
+_FILES = 200  # fetched by one command, whose line the kernel limits
 
 
 def make(s: Session, kind: str, *, wait: float) -> Report:
@@ -78,54 +78,33 @@ def pull(s: Session, kind: str, name: str, to: str) -> Report:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     total = sum(int(each["size"]) for each in row["files"])
     with s.out.progress(f"fetching {row['id']}", total) as progress:
-        for each in row["files"]:
-            _file(s, app, row, each, folder, progress=progress)
+        wanted = [_wanted(s, each, folder) for each in row["files"]]
+        missing = [each for each in wanted if not each.there]
+        progress.advance(total - sum(each.size for each in missing))
+        missing.sort(key=lambda each: each.begun, reverse=True)  # only the first of each command can be gone on with
+        for start in range(0, len(missing), _FILES):
+            _fetch(s, app, row, missing[start : start + _FILES], progress)
     manifest = s.run(hostprogram.command(app, "fetch", kind, row["id"], "manifest.json"), root=True).stdout
-    _private(folder / "manifest.json").write_bytes(manifest)
+    private(folder / "manifest.json").write_bytes(manifest)
     return Report(
         {"path": str(folder), "bytes": total, "id": row["id"]},
         f"{s.name}: {kind} {row['id']} is in {folder}, {size(total)}, every checksum right",
     )
 
 
-def _private(path: Path) -> Path:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.touch(mode=0o600, exist_ok=True)
-    path.chmod(0o600)
-    return path
-
-
-def _file(s: Session, app: str, row: dict[str, Any], each: dict[str, Any], folder: Path, *, progress: Progress) -> None:
+def _wanted(s: Session, each: dict[str, Any], folder: Path) -> Wanted:
     relative = PurePosixPath(each["path"])
     if relative.is_absolute() or ".." in relative.parts:
         raise HostFailed(f"the host names a file {each['path']}", host=s.name)
-    path = folder / relative
-    if path.is_file() and path.stat().st_size == each["size"] and _digest(path) == each["sha256"]:
-        progress.advance(int(each["size"]))
-        return
-    part = _private(path.with_name(f"{path.name}.part"))
-    have = part.stat().st_size
-    if have > each["size"]:
-        part.write_bytes(b"")
-        have = 0
-    progress.advance(have)
-    with part.open("ab") as out:
-
-        def take(chunk: bytes) -> None:
-            out.write(chunk)
-            progress.advance(len(chunk))
-
-        words = ["fetch", row["kind"], row["id"], each["path"], "--offset", str(have)]
-        s.run(hostprogram.command(app, *words), sink=take, root=True, deadline=None)
-    if part.stat().st_size != each["size"] or _digest(part) != each["sha256"]:
-        part.unlink()
-        raise HostFailed(f"{each['path']} did not arrive as it is there", host=s.name, hint="run the same again")
-    part.rename(path)
+    return Wanted(each["path"], folder / relative, int(each["size"]), str(each["sha256"]))
 
 
-def _digest(path: Path) -> str:
-    value = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            value.update(chunk)
-    return value.hexdigest()
+def _fetch(s: Session, app: str, row: dict[str, Any], wanted: list[Wanted], progress: Progress) -> None:
+    begun = wanted[0].begun
+    progress.advance(begun)
+    words = ["fetch", row["kind"], row["id"], *(each.name for each in wanted), "--offset", str(begun)]
+    try:
+        with Arriving(wanted, begun, progress.advance) as arriving:
+            s.run(hostprogram.command(app, *words), sink=arriving.take, root=True, deadline=None)
+    except Damaged as error:
+        raise HostFailed(f"{error} did not arrive as it is there", host=s.name, hint="run the same again") from error

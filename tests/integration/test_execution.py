@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from tasks.core.command import Command, Secret
@@ -198,3 +199,20 @@ def test_counters_tell_channels_and_bytes(session: Session) -> None:
     assert counters.channels == 2
     assert counters.bytes_sent > 100_000
     assert counters.bytes_received > 100_000
+
+
+def test_the_cipher_is_one_that_needs_no_mac_besides_and_keys_change_on_the_way(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paramiko.packet.Packetizer, "REKEY_BYTES", 4 * 2**20)
+    transport = session.open().transport
+    assert transport.remote_cipher == transport.local_cipher == "aes256-gcm@openssh.com"
+    exchanges: list[None] = []
+    begin = transport._send_kex_init
+    monkeypatch.setattr(transport, "_send_kex_init", lambda: (exchanges.append(None), begin())[1])
+    block = bytes(range(256)) * 4096
+    digest = hashlib.sha256(block * 32).hexdigest()
+    arrived = hashlib.sha256()
+    session.run(Command("cat"), stdin=iter([block] * 32), sink=arrived.update)
+    assert arrived.hexdigest() == digest
+    assert len(exchanges) > 3

@@ -56,11 +56,11 @@ def parsers(command: Parsers, who: str) -> list[argparse.ArgumentParser]:
     looking.add_argument("kind", choices=("postgres", "redis"))
     looking.add_argument("source")
     looking.add_argument("--other-database", action="store_true")
-    fetching = command("fetch", "write a file of a backup to stdout")
+    fetching = command("fetch", "write files of a backup to stdout, one behind the other")
     fetching.add_argument("kind", choices=ALL)
     fetching.add_argument("id")
-    fetching.add_argument("path")
-    fetching.add_argument("--offset", type=int, default=0, metavar="BYTES")
+    fetching.add_argument("path", nargs="+")
+    fetching.add_argument("--offset", type=int, default=0, metavar="BYTES", help="of the first to leave out")
     command("receive-wal", "receive PostgreSQL's log of changes (what systemd runs)", hidden=True)
     command("copies", "the backups that the remotes have, as one JSON line")
     command("backup-key", "the public key this host shows to SFTP servers")
@@ -171,12 +171,16 @@ def _fetch(config: Config, args: argparse.Namespace) -> int:
 
     backup = catalog.find(config, args.kind, args.id)
     names = {str(each["path"]) for each in backup.manifest["files"]} | {catalog.MANIFEST}
-    if args.path not in names:
-        raise Failure(f"backup {backup.id} has no file {args.path}", status=Status.REFUSED)
-    with (backup.path / args.path).open("rb") as stream:
-        stream.seek(args.offset)
-        while chunk := stream.read(1 << 20):
-            sys.stdout.buffer.write(chunk)
+    for path in args.path:
+        if path not in names:
+            raise Failure(f"backup {backup.id} has no file {path}", status=Status.REFUSED)
+    offset = args.offset
+    for path in args.path:
+        with (backup.path / path).open("rb") as stream:
+            stream.seek(offset)
+            while chunk := stream.read(1 << 20):
+                sys.stdout.buffer.write(chunk)
+        offset = 0
     sys.stdout.buffer.flush()
     return Status.OK
 

@@ -307,3 +307,14 @@ def test_what_would_fill_the_disk_is_not_unpacked_to_its_end(tmp_path: Path, mon
     with pytest.raises(Failure, match="too big when it is unpacked: 100 MB are left"):
         recognise.unzip(packed, tmp_path / "out")
     assert (tmp_path / "out").stat().st_size == 1 << 20
+
+
+def test_files_are_fetched_one_behind_the_other_and_the_first_from_where_it_broke_off(world: World) -> None:
+    with catalog.staging(world.config, "redis") as (name, partial):
+        for each in ("a", "b", "c"):
+            (partial / each).write_bytes(each.encode() * 5)
+        made = catalog.publish(world.config, "redis", name, partial, {"started": NOW})
+    told = world.run("fetch", "redis", made.id, "b", "a", "--offset", "3", check=True)
+    assert told.stdout == b"bbaaaaa"
+    refused = world.run("fetch", "redis", made.id, "a", "../a")
+    assert (refused.stdout, refused.returncode) == (b"", Status.REFUSED)
