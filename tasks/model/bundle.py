@@ -64,6 +64,7 @@ class Bundle:
         environment: a fingerprint of each variable by service and name, to tell which changed without telling a value.
         pins: what each image reference stands for, by reference.
         references: the image reference of each service, as the settings have it.
+        backups: what backs up each named volume, "" for nothing.
         placeholders: the variables whose value looks like one that was never filled in, as "service: NAME".
     """
 
@@ -74,6 +75,7 @@ class Bundle:
     environment: Mapping[str, Mapping[str, str]]
     pins: Mapping[str, images.Pin] = field(default_factory=dict)
     references: Mapping[str, str] = field(default_factory=dict)
+    backups: Mapping[str, str] = field(default_factory=dict)
     placeholders: tuple[str, ...] = ()
 
 
@@ -104,7 +106,6 @@ def render(sources: Mapping[str, bytes], settings: Settings, pins: Mapping[str, 
     }
     for name, variables in environments.items():
         files[f"{name}.env".removeprefix(".")] = File(dotenv.encode(variables), PRIVATE, secret=True)
-    files["backup/policy.json"] = File(json.dumps(_backups(settings), indent=1, sort_keys=True).encode() + b"\n")
     for path, value in _secrets(settings).items():
         files[f"secrets/{path}"] = File(value.encode(), PRIVATE, secret=True)
     try:
@@ -113,11 +114,14 @@ def render(sources: Mapping[str, bytes], settings: Settings, pins: Mapping[str, 
         references = {
             name: item.image for name, item in compose.parse(files[COMPOSE_FILE].data, unpinned, live).items()
         }
+        backups = compose.backups(files[COMPOSE_FILE].data, environments[""])
     except KeyError:
         raise BundleError(f"{COMPOSE_FILE} is missing from files/") from None
     except compose.ComposeError as error:
         raise BundleError(str(error)) from None
     _require_mounts(services, files)
+    policy = {**_backups(settings), "volumes": sorted(name for name, word in backups.items() if word == "files")}
+    files["backup/policy.json"] = File(json.dumps(policy, indent=1, sort_keys=True).encode() + b"\n")
     fingerprints = {
         service: {key: _fingerprint(settings.app_name, key, value) for key, value in variables.items()}
         for service, variables in environments.items()
@@ -131,6 +135,7 @@ def render(sources: Mapping[str, bytes], settings: Settings, pins: Mapping[str, 
         fingerprints,
         {name: pins[name] for name in sorted(set(references.values())) if name in pins},
         references,
+        backups,
         tuple(sorted(f"{service}: {name}" for service, items in environments.items() if service
                      for name, value in items.items() if is_placeholder(value))),
     )  # fmt: skip

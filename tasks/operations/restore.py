@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.core import settings
 from tasks.core.errors import HostFailed, Refused, UsageError
 from tasks.core.task import Report
+from tasks.core.transfer import directory_size, directory_stream
 from tasks.model import backup as model
 from tasks.operations import backup, hint, hostprogram
 
@@ -70,15 +71,14 @@ def _on_host(s: Session, app: str, source: str) -> str:
     path = Path(source).expanduser()
     if source == "latest" or source.startswith("at:") or not path.exists():
         return source
-    if path.is_dir():
-        raise UsageError(f"{path} is a directory: pack it first: tar -C {path} -cf dump.tar .")
-    if not path.is_file():
+    if not path.is_file() and not path.is_dir():
         raise UsageError(f"{path} is neither a file nor a directory: it may never end")
-    digest, length = hashlib.sha256(), path.stat().st_size
-    with s.out.progress(f"sending {path.name}", length) as progress, path.open("rb") as stream:
+    digest = hashlib.sha256()
+    length = directory_size(path) if path.is_dir() else path.stat().st_size
+    with s.out.progress(f"sending {path.name}", length) as progress:
 
         def chunks() -> Iterator[bytes]:
-            while chunk := stream.read(_CHUNK):
+            for chunk in directory_stream(path) if path.is_dir() else _content(path):
                 digest.update(chunk)
                 progress.advance(len(chunk))
                 yield chunk
@@ -89,6 +89,12 @@ def _on_host(s: Session, app: str, source: str) -> str:
     if told["sha256"] != digest.hexdigest():
         raise HostFailed(f"{path.name} did not arrive as it is here", host=s.name, hint="run the same again")
     return str(told["path"])
+
+
+def _content(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
 
 
 def _inspected(s: Session, app: str, words: list[str]) -> dict[str, Any]:

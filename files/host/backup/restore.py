@@ -77,7 +77,9 @@ def inspect(config: Config, policy: Policy, name: str, *, other: bool) -> dict[s
                 "rows": sum(t["rows"] for t in told["tables"]) if told else None,
                 "tables": len(told["tables"]) if told else None,
             })  # fmt: skip
-        return {**about, "source": source.name, "taken": source.taken, "parts": parts}
+        # by a path it is asked for again, and not by what is in it
+        chosen = name if name.startswith("/") else source.name
+        return {**about, "source": chosen, "label": source.name, "taken": source.taken, "parts": parts}
 
 
 def _live(server: swap.Server, database: str) -> dict[str, Any]:

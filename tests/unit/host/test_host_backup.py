@@ -14,7 +14,7 @@ import pytest
 from host_world import World
 
 from host.backup import catalog, census, loading, recognise, restore, retention, sql, swap
-from host.backup.policy import Keep
+from host.backup.policy import Keep, assertions
 from host.backup.retention import Item
 from host.errors import Failure, Status
 
@@ -318,3 +318,8 @@ def test_files_are_fetched_one_behind_the_other_and_the_first_from_where_it_brok
     assert told.stdout == b"bbaaaaa"
     refused = world.run("fetch", "redis", made.id, "a", "../a")
     assert (refused.stdout, refused.returncode) == (b"", Status.REFUSED)
+
+
+def test_assertions_are_one_a_line_and_the_rest_is_for_people() -> None:
+    text = "-- about users\n\n  SELECT count(*) > 0 FROM users; -- some\n--SELECT false;\nSELECT true\n"
+    assert assertions(text) == ("SELECT count(*) > 0 FROM users; -- some", "SELECT true")
