@@ -54,7 +54,7 @@ def damaged(path: str, how: str) -> Iterator[None]:
     size = int(inside("stat", "-c", "%s", path))
     try:
         if how == "truncated":
-            inside("truncate", "-s", str(size - 1), path)
+            inside("truncate", "-s", str(size - 2), path)
         else:
             found = inside("grep", "-obaF", how, path).partition(":")[0] if how != "flipped" else ""
             at = int(found) + len(how) - 3 if found else size // 2
