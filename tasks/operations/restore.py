@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tasks.core.session import Session
 
 _CHUNK = 1 << 20  # bytes
+_PATIENCE = 10.0  # seconds a look waits for what is running, at least
 _LOOK = 4 * 3600.0  # seconds: all of a big dump is read
 
 
@@ -32,7 +33,7 @@ def restore(s: Session, kind: str, source: str, *, other: bool, yes: bool, wait:
     app = settings.load(s.settings_file).app_name
     place = _on_host(s, app, source)
     words = ["--other-database"] if other else []
-    told = _inspected(s, app, ["inspect", kind, place, *words])
+    told = _inspected(s, app, ["inspect", kind, place, *words, "--wait", f"{max(wait, _PATIENCE):g}"], wait)
     for line in model.replaced(told):
         s.out.info(line)
     if not yes and not s.out.confirm(f"Replace it on {s.name}?", word=str(told["database"])):
@@ -97,7 +98,7 @@ def _content(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _inspected(s: Session, app: str, words: list[str]) -> dict[str, Any]:
-    result = s.run(hostprogram.command(app, *words), root=True, deadline=_LOOK, check=False)
+def _inspected(s: Session, app: str, words: list[str], wait: float) -> dict[str, Any]:
+    result = s.run(hostprogram.command(app, *words), root=True, deadline=_LOOK + wait, check=False)
     told: dict[str, Any] = hostprogram.answer(s, app, words[0], result)
     return told

@@ -46,6 +46,7 @@ def _given(path: Path, room: Path) -> Path:
         return _given(path / redis.FILE, room)
     found = recognise.look(path)
     if found.packed == "gzip":
+        recognise.room(path, room, path.stat().st_size)
         target = room / redis.FILE
         recognise.unzip(path, target)
         path, found = target, recognise.look(target)

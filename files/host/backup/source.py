@@ -92,6 +92,7 @@ def _unwrapped(config: Config, path: Path, room: Path) -> tuple[str, Path]:
     """What is in it and where that lies, unpacked into `room` if need be."""
     found, place = recognise.look(path), path
     if found.packed:
+        recognise.room(path, room, path.stat().st_size)
         place = room / "unpacked"
         if found.packed == "gzip":
             recognise.unzip(path, place)

@@ -304,7 +304,7 @@ def test_what_would_fill_the_disk_is_not_unpacked_to_its_end(tmp_path: Path, mon
     packed.write_bytes(gzip.compress(bytes(8 << 20)))
     full = shutil.disk_usage(tmp_path)._replace(free=100 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
-    with pytest.raises(Failure, match="too big when it is unpacked: 100 MB are left"):
+    with pytest.raises(Failure, match="too big to be unpacked: 100 MB are left"):
         recognise.unzip(packed, tmp_path / "out")
     assert (tmp_path / "out").stat().st_size == 1 << 20
 
