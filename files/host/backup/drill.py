@@ -164,7 +164,8 @@ def _restored(
                          deadline=_DEADLINE, check=False)  # fmt: skip
     if done.status != 0:
         raise recognise.refuse(backup.path, f"does not load: {sql.told(done.stderr) or done.last_line}")
-    if different := census.differences(told, census.of(name, policy.user, database)):
+    found = census.of(name, policy.user, database)
+    if different := [*census.differences(told, found), *census.lost(told, found)]:
         raise Failure(f"what was restored differs: {different[0]}")
     if told["name"] == policy.database:
         for assertion in policy.assertions:

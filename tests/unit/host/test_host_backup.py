@@ -323,3 +323,10 @@ def test_files_are_fetched_one_behind_the_other_and_the_first_from_where_it_brok
 def test_assertions_are_one_a_line_and_the_rest_is_for_people() -> None:
     text = "-- about users\n\n  SELECT count(*) > 0 FROM users; -- some\n--SELECT false;\nSELECT true\n"
     assert assertions(text) == ("SELECT count(*) > 0 FROM users; -- some", "SELECT true")
+
+
+def test_an_index_that_a_restore_has_lost_is_found_and_more_than_there_was_is_not_called_a_loss() -> None:
+    expected = {"belonging": {"indexes": 3, "triggers": 1}}
+    assert census.lost(expected, {"belonging": {"indexes": 2, "triggers": 1, "views": 4}}) == ["2 indexes instead of 3"]
+    assert census.lost(expected, {"belonging": {"indexes": 5}}) == ["0 triggers instead of 1"]
+    assert census.lost({}, {"belonging": {"indexes": 5}}) == []  # the first manifests did not count them
