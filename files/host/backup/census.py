@@ -140,7 +140,7 @@ def schema_digest(dumped: str) -> str:
 
 
 def lost(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """What a restored database has less of than its manifest says, of what hangs on tables: in words, [] for nothing."""
+    """What a restored database has less of than its manifest says, of what hangs on tables: in words, [] for none."""
     wanted, there = (side.get("belonging") or {} for side in (expected, found))
     return [f"{there.get(kind, 0)} {kind} instead of {number}" for kind, number in sorted(wanted.items())
             if there.get(kind, 0) < number]  # fmt: skip
