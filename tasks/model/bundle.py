@@ -64,7 +64,6 @@ class Bundle:
         environment: a fingerprint of each variable by service and name, to tell which changed without telling a value.
         pins: what each image reference stands for, by reference.
         references: the image reference of each service, as the settings have it.
-        backups: what backs up each named volume, "" for nothing.
         placeholders: the variables whose value looks like one that was never filled in, as "service: NAME".
     """
 
@@ -75,7 +74,6 @@ class Bundle:
     environment: Mapping[str, Mapping[str, str]]
     pins: Mapping[str, images.Pin] = field(default_factory=dict)
     references: Mapping[str, str] = field(default_factory=dict)
-    backups: Mapping[str, str] = field(default_factory=dict)
     placeholders: tuple[str, ...] = ()
 
 
@@ -135,7 +133,6 @@ def render(sources: Mapping[str, bytes], settings: Settings, pins: Mapping[str, 
         fingerprints,
         {name: pins[name] for name in sorted(set(references.values())) if name in pins},
         references,
-        backups,
         tuple(sorted(f"{service}: {name}" for service, items in environments.items() if service
                      for name, value in items.items() if is_placeholder(value))),
     )  # fmt: skip

@@ -155,13 +155,14 @@ def backups(text: bytes, environment: Mapping[str, str]) -> dict[str, str]:
     """
     import yaml
 
-    document = interpolate(yaml.safe_load(text), environment)
+    document = yaml.safe_load(text)
+    project = str(interpolate(document.get("name") or "", environment))
     found = {}
-    for key, item in (document.get("volumes") or {}).items():
+    for key, item in interpolate(document.get("volumes") or {}, environment).items():
         word = str((item or {}).get("x-backup") or "")
         if word and word not in BACKUPS:
             raise ComposeError(f"volume {key}: x-backup is one of {', '.join(BACKUPS)}, not {word}")
-        found[_volume(str(document.get("name") or ""), str(key), item or {})] = word
+        found[_volume(project, str(key), item or {})] = word
     return found
 
 

@@ -19,7 +19,7 @@ from tasks.core.errors import ExitStatus, InfraError, SettingsError
 from tasks.core.observe import observe
 from tasks.core.output import coloured
 from tasks.core.task import Report
-from tasks.model import bundle, program
+from tasks.model import bundle, compose, program
 from tasks.model import doctor as model
 from tasks.model import setup as setup_model
 from tasks.model.doctor import Finding
@@ -260,12 +260,13 @@ def _host(s: Session, chosen: Settings, facts: Facts, fab: model.Fab) -> Iterato
 
 
 def _volumes(chosen: Settings, status: Mapping[str, Any], fab: model.Fab) -> Iterator[Finding]:
+    name = bundle.COMPOSE_FILE
     try:
-        classes = bundle.render(project.read_tree(), chosen, {}).backups
-    except bundle.BundleError as error:
-        yield Finding("workstation", "bundle", model.ERROR, str(error), "mend what is in files/")
+        classes = compose.backups(project.read_tree()[name], {"APP_NAME": chosen.app_name})
+    except (compose.ComposeError, KeyError) as error:
+        yield Finding("workstation", "volumes", model.ERROR, f"files/{name}: {error}", "mend it")
         return
-    yield from model.volumes(classes, status.get("volumes") or (), f"files/{bundle.COMPOSE_FILE}", fab)
+    yield from model.volumes(classes, status.get("volumes") or (), f"files/{name}", fab)
 
 
 def _certificate(s: Session, chosen: Settings, fab: model.Fab) -> Iterator[Finding]:
