@@ -38,11 +38,11 @@ def _given(path: Path, room: Path) -> Path:
     if not path.is_absolute():
         raise Failure(f"there is no backup called {path}", hint="see: fab backup.list", status=Status.REFUSED)
     path = recognise.real(path)
+    recognise.fits(path, room)
     if path.is_dir() and (path / redis.FILE).is_file():
         return _given(path / redis.FILE, room)
     found = recognise.look(path)
     if found.packed == "gzip":
-        recognise.room(path, room, path.stat().st_size)
         target = room / redis.FILE
         recognise.unzip(path, target)
         path, found = target, recognise.look(target)

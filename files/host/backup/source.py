@@ -49,6 +49,7 @@ def opened(config: Config, policy: Policy, name: str, *, other: bool) -> Iterato
             if not path.is_absolute():
                 raise Failure(f"there is no backup called {name}", hint="see: fab backup.list", status=Status.REFUSED)
             path = recognise.real(path)
+            recognise.fits(path, room)
             manifest = catalog.read(path) if path.is_dir() else None
             if manifest is not None:
                 yield _ours(config, catalog.Backup(SERVICE, path.name, path, manifest))
@@ -89,7 +90,6 @@ def _unwrapped(config: Config, path: Path, room: Path) -> tuple[str, Path]:
     """What is in it and where that lies, unpacked into `room` if need be."""
     found, place = recognise.look(path), path
     if found.packed:
-        recognise.room(path, room, path.stat().st_size)
         place = room / "unpacked"
         if found.packed == "gzip":
             recognise.unzip(path, place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import random
 import shutil
 import tarfile
@@ -307,3 +308,11 @@ def test_what_would_fill_the_disk_is_not_unpacked_to_its_end(tmp_path: Path, mon
     with pytest.raises(Failure, match="too big to be unpacked: 100 MB are left"):
         recognise.unzip(packed, tmp_path / "out")
     assert (tmp_path / "out").stat().st_size == 1 << 20
+
+
+def test_what_is_bigger_than_the_disk_is_not_even_read(tmp_path: Path) -> None:
+    (tmp_path / "huge").touch()
+    recognise.fits(tmp_path / "huge", tmp_path)
+    os.truncate(tmp_path / "huge", 1 << 42)
+    with pytest.raises(Failure, match="is bigger than the disk: it has 4194304 MB"):
+        recognise.fits(tmp_path / "huge", tmp_path)
