@@ -132,6 +132,21 @@ def test_without_its_caller_the_host_finishes_by_itself(heavy: Project, what: st
         before.unchanged()
 
 
+def test_a_look_at_a_file_ends_with_its_caller(heavy: Project) -> None:
+    before = Before(heavy)
+    file = "/root/e2e-long.sql"
+    edge = "-- PostgreSQL database dump"
+    inside("sh", "-c", f"echo '{edge}' > {file}; truncate -s 30G {file}; printf '\n{edge} complete\n' >> {file}")
+    try:
+        fab = heavy.start("restore.postgres", "-H", "lab", "--yes", "--file", file)
+        wait_until("the look", lambda: (busy() or {}).get("what") == "a look at a backup", every=0.05)
+        kill_fab(fab)
+        wait_until("the host to be free", lambda: busy() is None, seconds=8)
+        before.unchanged()
+    finally:
+        inside("rm", file)
+
+
 def rows_of_the_latest(rows: list[dict[str, object]]) -> str:
     """How often 'live' had been written when the newest backup was made, as its manifest counted."""
     words = f"import json; d = json.load(open('{rows[0]['path']}/manifest.json'))['databases']; "
