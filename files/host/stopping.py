@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -26,6 +29,20 @@ def listen() -> None:
     """From now on a request to stop raises Terminated in the main thread."""
     for number in _NUMBERS:
         signal.signal(number, _handler)
+
+
+def when_deserted() -> None:
+    """From now on it is a request to stop, too, when nobody is left who reads what this program says: for a command
+    that runs in no unit and is of use to its caller alone."""
+    listen()
+
+    def look() -> None:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)  # an error, or the other end gone, is told unasked
+        poll.poll()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 @contextmanager

@@ -125,6 +125,33 @@ def kill_when(condition: str, later: float, unit: str = "restore") -> subprocess
     return when(condition, f"sleep {later}; systemctl kill -s KILL '{APP}-{unit}-*'")
 
 
+# In the host: wait until a file is there (with that mode), and kill whoever holds the lock at once. A shell that looks,
+# sleeps and calls systemctl is too slow for the moment between the last checksum and the name of a backup.
+_SNIPE = """
+import glob, json, os, sys, time
+ends = time.monotonic() + 60
+def there():
+    for path in glob.glob(sys.argv[2]):
+        try:
+            if sys.argv[3] in ("", oct(os.stat(path).st_mode & 0o777)):
+                return True
+        except OSError:
+            pass
+    return False
+while not there():
+    if time.monotonic() > ends:
+        sys.exit("it never was there")
+    time.sleep(0.001)
+os.kill(json.load(open(sys.argv[1]))["pid"], 9)
+"""
+
+
+def kill_at(pattern: str, mode: str = "") -> subprocess.Popen[str]:
+    """Kill the unit without mercy as soon as there is a file of that pattern (and mode, as `oct` writes it)."""
+    words = ["python3", "-c", _SNIPE, f"/run/{APP}/lock", pattern, mode]
+    return subprocess.Popen(["docker", "exec", HOST, *words], text=True)
+
+
 def when(condition: str, script: str) -> subprocess.Popen[str]:
     """Run a script in the host as soon as the condition holds; it ends with 124 when that is not within a minute."""
     waiting = f"while ! {{ {condition}; }}; do sleep 0.01; done; {script}"

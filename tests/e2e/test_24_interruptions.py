@@ -17,7 +17,7 @@ from tests.e2e.data import (
     PHASES,
     execute,
     fingerprint,
-    kill_when,
+    kill_at,
     listed,
     redis,
     serialized,
@@ -40,13 +40,14 @@ CREATE TABLE ballast AS
 CREATE INDEX ON ballast (text); CREATE TABLE written (a text);
 """
 PARTIAL = f"{BACKUPS}/postgres/.partial-*"
-# The phases of a backup, told by what lies there.
+# The phases of a backup, told by what lies there, and its mode where that tells.
 BACKUP_PHASES = {
-    "dumping": f"ls {PARTIAL}/databases/0/*.zst >/dev/null 2>&1",
-    "reading_back": f"ls {PARTIAL}/databases/0.read >/dev/null 2>&1",
-    "publishing": f"find {PARTIAL} -maxdepth 1 -name globals.sql -perm 600 2>/dev/null | grep -q .",
+    "dumping": (f"{PARTIAL}/databases/0/*.zst", ""),
+    "reading_back": (f"{PARTIAL}/databases/0.read", ""),
+    "publishing": (f"{PARTIAL}/globals.sql", "0o600"),
 }
-NOISE = f"/opt/{APP}/shared/letsencrypt/e2e-noise"
+DUMPING = f"ls {PARTIAL}/databases/0/*.zst >/dev/null 2>&1"
+NOISE = f"/opt/{APP}/shared/tls/e2e-noise"
 RESTORE = ("restore.postgres", "-H", "lab", "--yes", "--file", "latest")
 
 
@@ -81,7 +82,7 @@ class Before:
 @pytest.mark.parametrize("phase", BACKUP_PHASES)
 def test_killed_in_any_phase_a_backup_is_none_and_the_next_is_made(heavy: Project, phase: str) -> None:
     before = Before(heavy)
-    killer = kill_when(BACKUP_PHASES[phase], 0, "backup")
+    killer = kill_at(*BACKUP_PHASES[phase])
     done = heavy.fab("backup.postgres", "-H", "lab", expect=12)
     assert killer.wait(60) == 0
     assert "cut off" in told_in_one_line(done)
@@ -94,7 +95,7 @@ def test_killed_in_a_backup_of_the_configuration_there_is_none_and_the_next_is_m
     before = Before(heavy, "config")
     inside("sh", "-c", f"umask 077; head -c 64M /dev/urandom > {NOISE}")
     try:
-        killer = kill_when(f"ls {BACKUPS}/config/.partial-*/config.tar.gz >/dev/null 2>&1", 0.2, "backup")
+        killer = kill_at(f"{BACKUPS}/config/.partial-*/config.tar.gz")
         done = heavy.fab("backup.config", "-H", "lab", expect=12)
         assert killer.wait(60) == 0
     finally:
@@ -132,6 +133,21 @@ def test_without_its_caller_the_host_finishes_by_itself(heavy: Project, what: st
         before.unchanged()
 
 
+def test_a_look_at_a_file_ends_with_its_caller(heavy: Project) -> None:
+    before = Before(heavy)
+    file = "/root/e2e-long.sql"
+    edge = "-- PostgreSQL database dump"
+    inside("sh", "-c", f"echo '{edge}' > {file}; truncate -s 30G {file}; printf '\n{edge} complete\n' >> {file}")
+    try:
+        fab = heavy.start("restore.postgres", "-H", "lab", "--yes", "--file", file)
+        wait_until("the look", lambda: (busy() or {}).get("what") == "a look at a backup", every=0.05)
+        kill_fab(fab)
+        wait_until("the host to be free", lambda: busy() is None, seconds=8)
+        before.unchanged()
+    finally:
+        inside("rm", file)
+
+
 def rows_of_the_latest(rows: list[dict[str, object]]) -> str:
     """How often 'live' had been written when the newest backup was made, as its manifest counted."""
     words = f"import json; d = json.load(open('{rows[0]['path']}/manifest.json'))['databases']; "
@@ -141,7 +157,7 @@ def rows_of_the_latest(rows: list[dict[str, object]]) -> str:
 
 def test_postgres_restarted_in_a_backup_fails_it_and_the_next_is_made(heavy: Project) -> None:
     before = Before(heavy)
-    restart = when(BACKUP_PHASES["dumping"], f"docker restart -t 60 {container_of('postgres')}")
+    restart = when(DUMPING, f"docker restart -t 60 {container_of('postgres')}")
     done = heavy.fab("backup.postgres", "-H", "lab", expect=12)
     assert restart.wait(90) == 0
     assert "the dump of" in told_in_one_line(done) or "PostgreSQL" in told_in_one_line(done)

@@ -157,9 +157,10 @@ def _prune(config: Config, args: argparse.Namespace) -> int:
 
 
 def _inspect(config: Config, args: argparse.Namespace) -> int:
-    from host import lock
+    from host import lock, stopping
     from host.backup import policy, refill, restore
 
+    stopping.when_deserted()
     info = {"who": "inspect", "what": "a look at a backup", "unit": None}
     with lock.held(config.lock, config.app, info, args.wait):
         if args.kind == "redis":

@@ -37,6 +37,7 @@ def _found(config: Config, name: str, room: Path) -> tuple[Backup | None, Path]:
     if not Path(name).is_absolute():
         raise Failure(f"there is no backup called {name}", hint="see: fab backup.list", status=Status.REFUSED)
     given = recognise.real(Path(name))
+    recognise.fits(given, room)
     found = carried.found(config, SERVICE, given, room)
     return found, found.path / redis.FILE if found else _given(given, room)
 
@@ -46,7 +47,6 @@ def _given(path: Path, room: Path) -> Path:
         return _given(path / redis.FILE, room)
     found = recognise.look(path)
     if found.packed == "gzip":
-        recognise.room(path, room, path.stat().st_size)
         target = room / redis.FILE
         recognise.unzip(path, target)
         path, found = target, recognise.look(target)

@@ -42,10 +42,19 @@ def real(path: Path) -> Path:
         raise refuse(path, "is not there") from None
 
 
-def room(path: Path, folder: Path, need: int = 0) -> None:
-    """Raise Failure (REFUSED) when unpacking `path`, `need` bytes at least, fills the disk that `folder` is on."""
-    if (free := shutil.disk_usage(folder).free) < need + _RESERVE:
+def room(path: Path, folder: Path) -> None:
+    """Raise Failure (REFUSED) when unpacking `path` is about to fill the disk that `folder` is on."""
+    if (free := shutil.disk_usage(folder).free) < _RESERVE:
         raise refuse(path, f"is too big to be unpacked: {free >> 20} MB are left", "free some: docker system df")
+
+
+def fits(path: Path, folder: Path) -> None:
+    """Raise Failure (REFUSED) for a file that is bigger than the room that is left: to read it all would take hours,
+    and what is in it could not be put anywhere."""
+    size, free = path.stat().st_size, shutil.disk_usage(folder).free
+    if path.is_file() and size > free:
+        raise refuse(path, f"is bigger than the disk: it has {size >> 20} MB, {free >> 20} MB are left",
+                     "free some: docker system df")  # fmt: skip
 
 
 def look(path: Path) -> Found:

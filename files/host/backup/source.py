@@ -55,6 +55,7 @@ def opened(config: Config, policy: Policy, name: str, step: Step, *, other: bool
             if not path.is_absolute():
                 raise Failure(f"there is no backup called {name}", hint="see: fab backup.list", status=Status.REFUSED)
             path = recognise.real(path)
+            recognise.fits(path, room)
             backup = carried.found(config, SERVICE, path, room)
             yield _ours(backup) if backup else _theirs(config, policy, path, room, other=other)
 
@@ -92,7 +93,6 @@ def _unwrapped(config: Config, path: Path, room: Path) -> tuple[str, Path]:
     """What is in it and where that lies, unpacked into `room` if need be."""
     found, place = recognise.look(path), path
     if found.packed:
-        recognise.room(path, room, path.stat().st_size)
         place = room / "unpacked"
         if found.packed == "gzip":
             recognise.unzip(path, place)

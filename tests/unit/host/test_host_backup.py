@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import random
 import shutil
 import tarfile
@@ -330,3 +331,11 @@ def test_an_index_that_a_restore_has_lost_is_found_and_more_than_there_was_is_no
     assert census.lost(expected, {"belonging": {"indexes": 2, "triggers": 1, "views": 4}}) == ["2 indexes instead of 3"]
     assert census.lost(expected, {"belonging": {"indexes": 5}}) == ["0 triggers instead of 1"]
     assert census.lost({}, {"belonging": {"indexes": 5}}) == []  # the first manifests did not count them
+
+
+def test_what_is_bigger_than_the_disk_is_not_even_read(tmp_path: Path) -> None:
+    (tmp_path / "huge").touch()
+    recognise.fits(tmp_path / "huge", tmp_path)
+    os.truncate(tmp_path / "huge", 1 << 42)
+    with pytest.raises(Failure, match="is bigger than the disk: it has 4194304 MB"):
+        recognise.fits(tmp_path / "huge", tmp_path)

@@ -334,3 +334,19 @@ def test_every_directory_has_its_mode(world: World) -> None:
         "releases": 0o700, "live": 0o755, "shared": 0o755, "shared/tls": 0o755, "shared/upstreams": 0o755,
         "shared/backups": 0o700, "shared/state": 0o700,
     }  # fmt: skip
+
+
+def test_a_command_for_its_caller_alone_ends_when_the_caller_is_gone() -> None:
+    words = (
+        "import time\nfrom host import stopping\nstopping.when_deserted()\nprint('ready', flush=True)\ntime.sleep(60)"
+    )
+    files = str(Path(systemd.__file__).parents[1])
+    child = subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=files)
+    assert child.stdout and child.stderr
+    assert child.stdout.readline() == b"ready\n"
+    time.sleep(0.3)
+    assert child.poll() is None, "it works as long as somebody listens"
+    child.stdout.close()
+    assert child.wait(10) != 0
+    assert "Terminated" in child.stderr.read().decode()
+    child.stderr.close()
