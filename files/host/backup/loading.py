@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,13 @@ def load(
                           hint="run the same again; look at: fab health")  # fmt: skip
         raise Failure(f"{source.name} cannot be loaded: {said}; nothing was changed", hint="take another file",
                       status=Status.REFUSED, data={"log": done.stderr.splitlines()[-20:]})  # fmt: skip
-    server.run("ANALYZE;", each.new, deadline=_DEADLINE)
-    if told is not None:
-        different = census.differences(told, census.of(container.id, policy.user, each.new))
-        if different:
-            raise Failure(f"what was loaded differs from the backup: {different[0]}; nothing was changed",
-                          status=Status.REFUSED, data={"log": different[:20]})  # fmt: skip
+    with ThreadPoolExecutor(1) as pool:  # both read all there is
+        analysed = pool.submit(server.run, "ANALYZE;", each.new, deadline=_DEADLINE)
+        found = None if told is None else census.of(container.id, policy.user, each.new)
+        analysed.result()
+    if told is not None and found is not None and (different := census.differences(told, found)):
+        raise Failure(f"what was loaded differs from the backup: {different[0]}; nothing was changed",
+                      status=Status.REFUSED, data={"log": different[:20]})  # fmt: skip
     # what the live one has counts; one that is gone gets what it had when it was backed up
     if belongings := server.belongings(each.name) if each.kept else (told or {}).get("belongings"):
         server.give(each.new, belongings)
