@@ -108,10 +108,15 @@ def states(names: list[str]) -> dict[str, dict[str, str]]:
 def summary(config: Config) -> dict[str, str]:
     """{"unit": "enabled" | "disabled" | "missing" | ...} of the application's units and certbot's timer."""
     names = sorted({f"{config.app}.service", "certbot.timer", *filter(_is_unit, _ours(config))})
-    return {
-        name: "missing" if fields["LoadState"] == "not-found" else fields["UnitFileState"] or fields["LoadState"]
-        for name, fields in states(names).items()
-    }
+    return {name: _condition(config, name, fields) for name, fields in states(names).items()}
+
+
+def _condition(config: Config, name: str, fields: dict[str, str]) -> str:
+    if fields["LoadState"] == "not-found":
+        return "missing"
+    if name == f"{config.app}-wal.service" and fields["ActiveState"] != "active":
+        return fields["ActiveState"]  # the one that is to run all the time
+    return fields["UnitFileState"] or fields["LoadState"]
 
 
 def hand_over(config: Config, release: Release) -> None:

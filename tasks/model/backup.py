@@ -144,10 +144,11 @@ def describe_objectives(rows: Sequence[Mapping[str, Any]]) -> str:
 def replaced(told: Mapping[str, Any]) -> list[str]:
     """What a restore would replace by what, from the host's answer to `inspect`."""
     taken = f", {age(told['now'] - told['taken'])} old" if told.get("taken") else ""
+    label = told.get("label") or told["source"]
     if "parts" not in told:
         return [
             f"Redis has {told['live_keys']:,} keys ({size(told['live_bytes'])} of memory)",
-            f"  to be replaced by {told['keys']:,} keys of {told['source']}{taken}",
+            f"  to be replaced by {told['keys']:,} keys of {label}{taken}",
         ]
     lines = []
     if "base" in told:
@@ -163,5 +164,5 @@ def replaced(told: Mapping[str, Any]) -> list[str]:
             lines.append("  to be replaced by what it had then")
             continue
         rows = "" if part["rows"] is None else f"{part['rows']:,} rows in {part['tables']} tables, "
-        lines.append(f"  to be replaced by {rows}{size(part['bytes'])} of {told['source']}{taken}")
+        lines.append(f"  to be replaced by {rows}{size(part['bytes'])} of {label}{taken}")
     return lines

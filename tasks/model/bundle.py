@@ -104,7 +104,6 @@ def render(sources: Mapping[str, bytes], settings: Settings, pins: Mapping[str, 
     }
     for name, variables in environments.items():
         files[f"{name}.env".removeprefix(".")] = File(dotenv.encode(variables), PRIVATE, secret=True)
-    files["backup/policy.json"] = File(json.dumps(_backups(settings), indent=1, sort_keys=True).encode() + b"\n")
     for path, value in _secrets(settings).items():
         files[f"secrets/{path}"] = File(value.encode(), PRIVATE, secret=True)
     try:
@@ -113,11 +112,14 @@ def render(sources: Mapping[str, bytes], settings: Settings, pins: Mapping[str, 
         references = {
             name: item.image for name, item in compose.parse(files[COMPOSE_FILE].data, unpinned, live).items()
         }
+        backups = compose.backups(files[COMPOSE_FILE].data, environments[""])
     except KeyError:
         raise BundleError(f"{COMPOSE_FILE} is missing from files/") from None
     except compose.ComposeError as error:
         raise BundleError(str(error)) from None
     _require_mounts(services, files)
+    policy = {**_backups(settings), "volumes": sorted(name for name, word in backups.items() if word == "files")}
+    files["backup/policy.json"] = File(json.dumps(policy, indent=1, sort_keys=True).encode() + b"\n")
     fingerprints = {
         service: {key: _fingerprint(settings.app_name, key, value) for key, value in variables.items()}
         for service, variables in environments.items()

@@ -144,6 +144,28 @@ def parse(text: bytes, environment: Mapping[str, str], live_root: str) -> dict[s
     return {name: _service(name, body, live_root, named, external) for name, body in resolved["services"].items()}
 
 
+BACKUPS = ("postgres", "redis", "grafana", "files", "none")
+"""What may back a volume up, as x-backup says it."""
+
+
+def backups(text: bytes, environment: Mapping[str, str]) -> dict[str, str]:
+    """What backs up each named volume of a Compose file that can be parsed, by the name it has on the host.
+
+    Returns a word of BACKUPS, or "" for a volume that says nothing. Raises ComposeError for another word.
+    """
+    import yaml
+
+    document = yaml.safe_load(text)
+    project = str(interpolate(document.get("name") or "", environment))
+    found = {}
+    for key, item in interpolate(document.get("volumes") or {}, environment).items():
+        word = str((item or {}).get("x-backup") or "")
+        if word and word not in BACKUPS:
+            raise ComposeError(f"volume {key}: x-backup is one of {', '.join(BACKUPS)}, not {word}")
+        found[_volume(project, str(key), item or {})] = word
+    return found
+
+
 def _volume(project: str, key: str, item: Mapping[str, Any]) -> str:
     """The name a volume has on the host: its own, or the one that Compose gives it."""
     if item.get("name"):

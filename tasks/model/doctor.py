@@ -359,6 +359,27 @@ def checks(found: Iterable[Check], where: str, fab: Fab) -> Iterator[Finding]:
         )
 
 
+def volumes(classes: Mapping[str, str], there: Iterable[str], compose_file: str, fab: Fab) -> Iterator[Finding]:
+    """Whether every volume is backed up, or meant not to be.
+
+    Args:
+        classes: what backs up each volume of the Compose file, "" for nothing.
+        there: the volumes of the application on the host.
+        compose_file: where that is said.
+        fab: makes command lines.
+    """
+    unsaid = sorted(name for name, word in classes.items() if not word)
+    for name in unsaid:
+        yield Finding("host", f"volume {name}", ERROR, "no backup holds what is in it",
+                      f"in {compose_file} give it x-backup: files, or none; then {fab('deploy')}")  # fmt: skip
+    for name in sorted(set(there) - set(classes)):
+        yield Finding("host", f"volume {name}", WARNING, "is in no Compose file here any more, and in no backup",
+                      f"look what is in it; when nothing needs it: docker volume rm {name}")  # fmt: skip
+    if not unsaid:
+        told = ", ".join(f"{name}: {word}" for name, word in sorted(classes.items()))
+        yield Finding("host", "volumes", OK, f"each has its backup ({told})")
+
+
 def exposure(faults: Iterable[str], fab: Fab) -> Iterator[Finding]:
     """What is wrong with the firewall, in the words of `fab firewall.status`.
 

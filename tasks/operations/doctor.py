@@ -19,8 +19,8 @@ from tasks.core.errors import ExitStatus, InfraError, SettingsError
 from tasks.core.observe import observe
 from tasks.core.output import coloured
 from tasks.core.task import Report
+from tasks.model import bundle, compose, program
 from tasks.model import doctor as model
-from tasks.model import program
 from tasks.model import setup as setup_model
 from tasks.model.doctor import Finding
 from tasks.model.provision import sshd
@@ -248,6 +248,7 @@ def _host(s: Session, chosen: Settings, facts: Facts, fab: model.Fab) -> Iterato
         yield Finding("host", "hardening", model.WARNING, "not done: sshd may let root and passwords in",
                       f"{fab('setup')} --harden")  # fmt: skip
     yield from model.standing(facts.status, fab)
+    yield from _volumes(chosen, facts.status, fab)
     yield from model.checks(model.condition(facts.status, now=time.time()), "host", fab)
     yield from _firewall(s, chosen, facts, fab)
     if facts.status.get("release") is None:
@@ -256,6 +257,16 @@ def _host(s: Session, chosen: Settings, facts: Facts, fab: model.Fab) -> Iterato
     closed = bool(facts.status.get("maintenance"))
     yield from model.checks(health.outside(s, chosen, closed=closed), "network", fab)
     yield from _certificate(s, chosen, fab)
+
+
+def _volumes(chosen: Settings, status: Mapping[str, Any], fab: model.Fab) -> Iterator[Finding]:
+    name = bundle.COMPOSE_FILE
+    try:
+        classes = compose.backups(project.read_tree()[name], {"APP_NAME": chosen.app_name})
+    except (compose.ComposeError, KeyError) as error:
+        yield Finding("workstation", "volumes", model.ERROR, f"files/{name}: {error}", "mend it")
+        return
+    yield from model.volumes(classes, status.get("volumes") or (), f"files/{name}", fab)
 
 
 def _certificate(s: Session, chosen: Settings, fab: model.Fab) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.core import settings
 from tasks.core.errors import HostFailed, Refused, UsageError
 from tasks.core.task import Report
+from tasks.core.transfer import directory_size, directory_stream
 from tasks.model import backup as model
 from tasks.operations import backup, hint, hostprogram
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tasks.core.session import Session
 
 _CHUNK = 1 << 20  # bytes
+_PATIENCE = 10.0  # seconds a look waits for what is running, at least
 _LOOK = 4 * 3600.0  # seconds: all of a big dump is read
 
 
@@ -31,7 +33,7 @@ def restore(s: Session, kind: str, source: str, *, other: bool, yes: bool, wait:
     app = settings.load(s.settings_file).app_name
     place = _on_host(s, app, source)
     words = ["--other-database"] if other else []
-    told = _inspected(s, app, ["inspect", kind, place, *words])
+    told = _inspected(s, app, ["inspect", kind, place, *words, "--wait", f"{max(wait, _PATIENCE):g}"], wait)
     for line in model.replaced(told):
         s.out.info(line)
     if not yes and not s.out.confirm(f"Replace it on {s.name}?", word=str(told["database"])):
@@ -70,15 +72,14 @@ def _on_host(s: Session, app: str, source: str) -> str:
     path = Path(source).expanduser()
     if source == "latest" or source.startswith("at:") or not path.exists():
         return source
-    if path.is_dir():
-        raise UsageError(f"{path} is a directory: pack it first: tar -C {path} -cf dump.tar .")
-    if not path.is_file():
+    if not path.is_file() and not path.is_dir():
         raise UsageError(f"{path} is neither a file nor a directory: it may never end")
-    digest, length = hashlib.sha256(), path.stat().st_size
-    with s.out.progress(f"sending {path.name}", length) as progress, path.open("rb") as stream:
+    digest = hashlib.sha256()
+    length = directory_size(path) if path.is_dir() else path.stat().st_size
+    with s.out.progress(f"sending {path.name}", length) as progress:
 
         def chunks() -> Iterator[bytes]:
-            while chunk := stream.read(_CHUNK):
+            for chunk in directory_stream(path) if path.is_dir() else _content(path):
                 digest.update(chunk)
                 progress.advance(len(chunk))
                 yield chunk
@@ -91,7 +92,13 @@ def _on_host(s: Session, app: str, source: str) -> str:
     return str(told["path"])
 
 
-def _inspected(s: Session, app: str, words: list[str]) -> dict[str, Any]:
-    result = s.run(hostprogram.command(app, *words), root=True, deadline=_LOOK, check=False)
+def _content(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+
+def _inspected(s: Session, app: str, words: list[str], wait: float) -> dict[str, Any]:
+    result = s.run(hostprogram.command(app, *words), root=True, deadline=_LOOK + wait, check=False)
     told: dict[str, Any] = hostprogram.answer(s, app, words[0], result)
     return told

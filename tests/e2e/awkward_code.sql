@@ -65,7 +65,8 @@ CREATE TABLE secrets (id int, whose text, note text);
 INSERT INTO secrets VALUES (1, 'Reader', 'a'), (2, 'x', 'b');
 ALTER TABLE secrets ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 ALTER TABLE secrets OWNER TO "own'er ""q"" ;$1\";
-CREATE POLICY "own; rows" ON secrets FOR SELECT TO "Reader", "order" USING (whose = current_user);
+-- of one role each: pg_dump writes several in the order in which they were made
+CREATE POLICY "own; rows" ON secrets FOR SELECT TO "Reader" USING (whose = current_user);
 CREATE POLICY strict ON secrets AS RESTRICTIVE USING (id < 100) WITH CHECK (note <> 'it''s');
 CREATE POLICY for_all ON base TO PUBLIC USING (true);
 GRANT SELECT (id, note), UPDATE (note) ON secrets TO "Reader" WITH GRANT OPTION;

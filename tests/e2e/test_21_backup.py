@@ -245,6 +245,7 @@ def test_archives_of_every_format_are_restored(story: Project, tmp_path: Path) -
         "tar": f"pg_dump -Ft {login}",
         "directory": f"rm -rf /tmp/d && pg_dump -Fd {login} -f /tmp/d && tar -C /tmp -cf - d && rm -rf /tmp/d",
         "packed": f"pg_dump -Fc -Z0 {login} | gzip",
+        "plain.zst": f"pg_dump {login} | zstd -q",
     }
     for name, command in made.items():
         words = ["docker", "exec", HOST, "docker", "exec", container_of("postgres"), "sh", "-c", command]
@@ -291,6 +292,47 @@ def test_it_is_fetched_and_goes_on_where_it_broke_off(story: Project, tmp_path: 
     story.fab("backup.pull", "-H", "lab", "--to", str(tmp_path))
     assert (folder / biggest["path"]).read_bytes() == whole
     assert (folder / biggest["path"]).stat().st_mode & 0o077 == 0
+
+
+def test_what_was_fetched_is_restored_from_here_when_the_host_has_it_no_more(story: Project, tmp_path: Path) -> None:
+    before = dumped()
+    redis("SET", "fetched", "yes")
+    story.fab("backup", "-H", "lab")
+    folders = {kind: story.json("backup.pull", "-H", "lab", "--kind", kind, "--to", str(tmp_path))["path"]
+               for kind in ("postgres", "redis")}  # fmt: skip
+    for folder in folders.values():
+        inside("rm", "-rf", f"{BACKUPS}/{Path(folder).relative_to(tmp_path)}")
+    execute("DROP TABLE parts CASCADE;")
+    redis("SET", "fetched", "no")
+    for kind, folder in folders.items():
+        story.fab(f"restore.{kind}", "-H", "lab", "--file", folder, "--yes")
+    assert dumped() == before
+    assert redis("GET", "fetched").strip() == "yes"
+    (Path(folders["redis"]) / "dump.rdb").write_bytes(b"REDIS0012")
+    done = story.fab("restore.redis", "-H", "lab", "--file", folders["redis"], "--yes", expect=11)
+    assert "instead of" in done.stderr
+    nothing_is_left()
+
+
+def test_a_drill_asks_what_the_user_wants_to_be_true_and_volumes_of_files_are_backed_up(story: Project) -> None:
+    saved = story.saved()
+    questions = story.root / "files" / "backup" / "assertions.sql"
+    questions.write_text('-- what has to be true\nSELECT count(*) >= 500 FROM "od\'d ""na;me$";\n')
+    story.edit("files/docker-compose.prod.yml", "x-backup: grafana", "x-backup: files")
+    try:
+        story.fab("deploy", "-H", "lab", "--yes")
+        story.fab("backup", "-H", "lab")
+        story.fab("backup.drill", "-H", "lab", "--kind", "postgres")
+        questions.write_text("SELECT count(*) > 1000000 FROM parts;\n")
+        story.fab("deploy", "-H", "lab", "--yes")
+        told = story.fab("backup.drill", "-H", "lab", "--kind", "postgres", expect=9)
+    finally:
+        story.restore(saved)
+        story.fab("deploy", "-H", "lab", "--yes")
+    assert "does not hold of what was restored: SELECT count(*) > 1000000" in told.stdout + told.stderr
+    [config] = [row for row in story.json("backup.list", "-H", "lab")["backups"] if row["kind"] == "config"][:1]
+    names = inside("tar", "-tzf", f"{config['path']}/config.tar.gz").split()
+    assert f"volumes/{APP}_grafana_data/" in names
 
 
 def test_the_timers_are_there(story: Project) -> None:

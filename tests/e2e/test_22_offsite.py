@@ -17,6 +17,7 @@ BACKUPS = f"/opt/{APP}/shared/backups"
 RUN = secrets.token_hex(4)  # the storage lives on from run to run
 S3 = f"s3:http://{STORAGE_ADDRESS}:9000/backups/{RUN}"
 SFTP = f"sftp://keeper@{STORAGE_ADDRESS}//srv/keeper/{RUN}"
+VOLUME = f"/var/lib/docker/volumes/{APP}_grafana_data/_data"
 PASSWORD = "back $HOME `up` \\ '\"# é " + RUN
 RECOVERY = "re covery $(id) \\ '\"# é " + RUN
 
@@ -40,6 +41,7 @@ def away(project: Project, deployed: object) -> Iterator[Project]:
         BACKUP_REMOTES=f"{SFTP} {S3}", BACKUP_PASSWORD=PASSWORD, BACKUP_RECOVERY_PASSWORD=RECOVERY,
         BACKUP_S3_ACCESS_KEY=S3_KEYS[0], BACKUP_S3_SECRET_KEY=S3_KEYS[1], BACKUP_SFTP_HOST_KEYS=host_key,
     )  # fmt: skip
+    project.edit("files/docker-compose.prod.yml", "x-backup: grafana", "x-backup: files")
     project.fab("deploy", "-H", "lab", "--yes")
     yield project
     project.restore(saved)
@@ -229,6 +231,7 @@ def empty(away: Project) -> str:
 
 def test_an_empty_host_and_a_remote_become_the_running_system(away: Project, empty: str) -> None:
     sql("CREATE TABLE IF NOT EXISTS kept (id int); TRUNCATE kept; INSERT INTO kept SELECT generate_series(1, 177)")
+    inside("sh", "-c", f"echo kept > {VOLUME}/'a file'; chown 472:0 {VOLUME}/'a file'")
     away.fab("backup", "-H", "lab", timeout=900)
     refused = away.fab("rebuild", "-H", "lab", "--from", SFTP, "--yes", expect=11)
     assert "serves on lab already" in refused.stderr
@@ -248,6 +251,8 @@ def test_an_empty_host_and_a_remote_become_the_running_system(away: Project, emp
     served = "sha256sum", f"/opt/{APP}/shared/tls/fullchain.pem"
     assert inside(*served, host=empty) == inside(*served)
     assert sql("SELECT count(*) FROM kept", host=empty) == "177"
+    assert inside("cat", f"{VOLUME}/a file", host=empty) == "kept\n", "a volume whose files are backed up is there"
+    assert inside("stat", "-c", "%u", f"{VOLUME}/a file", host=empty) == "472\n"
     assert inside("sh", "-c", f"ls /run/{APP} | grep adopt || true", host=empty) == ""
     assert "nothing to do" in away.fab("deploy", "-H", "lab2", "--yes").stdout
     assert {row["kind"] for row in away.json("backup.list", "-H", "lab2")["backups"]} >= {"postgres", "redis", "config"}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from host import releases
+from host import process, releases
 from host.backup import catalog, copies, essentials
 from host.backup.policy import Policy
 from host.config import Config
@@ -114,9 +114,23 @@ def _place(config: Config, backup: Path, release: str) -> None:
         for name, place in (("letsencrypt", config.letsencrypt), ("tls", config.tls)):
             if (room / name).is_dir():
                 _fill(room / name, place)
+        for source in sorted((room / essentials.VOLUMES).glob("*")):
+            _fill(source, _volume(config, source.name))
         results = room / "state" / "results.json"
         if results.is_file() and not (config.state / results.name).exists():
             shutil.copy2(results, config.state / results.name)
+
+
+def _volume(config: Config, name: str) -> Path:
+    """Where the data of a volume lie that Compose is to take for its own; made when it is not there."""
+    labels = {"project": config.app, "volume": name.removeprefix(f"{config.app}_")}
+    words = [word for key, value in labels.items() for word in ("--label", f"com.docker.compose.{key}={value}")]
+    if essentials.mountpoint(name) is None:
+        process.run(["docker", "volume", "create", *words, name], deadline=60)
+    place = essentials.mountpoint(name)
+    if place is None:
+        raise Failure(f"volume {name} cannot be made")
+    return place
 
 
 def _fill(source: Path, target: Path) -> None:

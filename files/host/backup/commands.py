@@ -56,6 +56,7 @@ def parsers(command: Parsers, who: str) -> list[argparse.ArgumentParser]:
     looking.add_argument("kind", choices=("postgres", "redis"))
     looking.add_argument("source")
     looking.add_argument("--other-database", action="store_true")
+    looking.add_argument("--wait", type=float, default=10, metavar="SECONDS", help="wait that long for another command")
     fetching = command("fetch", "write files of a backup to stdout, one behind the other")
     fetching.add_argument("kind", choices=ALL)
     fetching.add_argument("id")
@@ -160,7 +161,7 @@ def _inspect(config: Config, args: argparse.Namespace) -> int:
     from host.backup import policy, refill, restore
 
     info = {"who": "inspect", "what": "a look at a backup", "unit": None}
-    with lock.held(config.lock, config.app, info, 10):
+    with lock.held(config.lock, config.app, info, args.wait):
         if args.kind == "redis":
             return answer(refill.inspect(config, args.source))
         return answer(restore.inspect(config, policy.load(config), args.source, other=args.other_database))

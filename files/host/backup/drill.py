@@ -37,6 +37,7 @@ from host.events import Journal, Step
 _KEEP = 10  # results of drills a manifest has
 _MEMORY = 1 << 30  # bytes at most for the throwaway server
 _DEADLINE = 12 * 3600.0  # seconds
+_ASSERTION = 600.0  # seconds for one of the user's
 _FAST = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "autovacuum=off", "-c", "wal_level=minimal",
          "-c", "max_wal_senders=0"]  # fmt: skip
 
@@ -163,5 +164,11 @@ def _restored(
                          deadline=_DEADLINE, check=False)  # fmt: skip
     if done.status != 0:
         raise recognise.refuse(backup.path, f"does not load: {sql.told(done.stderr) or done.last_line}")
-    if different := census.differences(told, census.of(name, policy.user, database)):
+    found = census.of(name, policy.user, database)
+    if different := [*census.differences(told, found), *census.lost(told, found)]:
         raise Failure(f"what was restored differs: {different[0]}")
+    if told["name"] == policy.database:
+        for assertion in policy.assertions:
+            said = sql.run(name, policy.user, database, assertion, deadline=_ASSERTION).split()
+            if not said or set(said) != {"t"}:
+                raise Failure(f"this does not hold of what was restored: {assertion}")

@@ -20,13 +20,13 @@ from host.events import Journal
 
 KIND = "config"
 FILE = "config.tar.gz"
+VOLUMES = "volumes"
 _GRAFANA = "grafana.db"
 _STATE = ("results.json", "audit.jsonl")
 
 
 def make(config: Config, policy: Policy, journal: Journal, reason: str) -> Backup:
     """Back up the files of the application; returns the published backup. Raises Failure, and then nothing is left."""
-    del policy
     began = time.time()
     release = releases.load(config, "current")
     with journal.step(KIND, "backing up the configuration") as step, catalog.staging(config, KIND) as (name, partial):
@@ -37,7 +37,7 @@ def make(config: Config, policy: Policy, journal: Journal, reason: str) -> Backu
             _copy(grafana, copy)
         contents: list[str] = []
         with tarfile.open(partial / FILE, "w:gz", compresslevel=6, dereference=False) as tar:
-            for source, path in _sources(config, release.path, copy):
+            for source, path in [*_sources(config, release.path, copy), *_volumes(policy)]:
                 if source.exists():
                     tar.add(source, path)
                     contents.append(path)
@@ -63,13 +63,29 @@ def _sources(config: Config, release: Path, grafana: Path) -> list[tuple[Path, s
     ]
 
 
+def _volumes(policy: Policy) -> list[tuple[Path, str]]:
+    """The volumes whose files are backed up as they are. Raises Failure for one that is not there."""
+    found = []
+    for name in policy.volumes:
+        place = mountpoint(name)
+        if place is None:
+            raise Failure(f"there is no volume {name}", hint="fab deploy, or take x-backup: files out of it")
+        found.append((place, f"{VOLUMES}/{name}"))
+    return found
+
+
 def _images(raw: Any) -> dict[str, str]:
     return {name: str(service.get("image", "")) for name, service in sorted(raw.get("services", {}).items())}
 
 
 def volume(config: Config, name: str) -> Path | None:
     """Where the data of volume <app>_<name> lie, None when there is no such volume."""
-    words = ["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{config.app}_{name}"]
+    return mountpoint(f"{config.app}_{name}")
+
+
+def mountpoint(name: str) -> Path | None:
+    """Where the data of a volume lie, None when there is no such volume."""
+    words = ["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", name]
     done = process.run(words, deadline=60, check=False)
     return Path(done.text.strip()) if done.status == 0 and done.text.strip() else None
 

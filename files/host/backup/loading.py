@@ -58,10 +58,11 @@ def _name(word: str) -> str:
 def load(
     config: Config, policy: Policy, server: swap.Server, source: Source, *, part: tuple[str, Path, str],
     each: swap.Exchange,
-) -> None:  # fmt: skip
+) -> list[str]:  # fmt: skip
     """Load one part of the source into the new database of `each`, and compare it with what the manifest says.
 
-    Raises Failure (REFUSED) when it cannot be loaded or is not equal; the live databases have not been touched.
+    Returns what it has less of, indexes and the like: no row is missing for that, but somebody should know. Raises
+    Failure (REFUSED) when it cannot be loaded or is not equal; the live databases have not been touched.
     """
     database, place, kind = part
     told = source.described(database)
@@ -83,16 +84,20 @@ def load(
                           hint="run the same again; look at: fab health")  # fmt: skip
         raise Failure(f"{source.name} cannot be loaded: {said}; nothing was changed", hint="take another file",
                       status=Status.REFUSED, data={"log": done.stderr.splitlines()[-20:]})  # fmt: skip
+    lost: list[str] = []
     with ThreadPoolExecutor(1) as pool:  # both read all there is
         analysed = pool.submit(server.run, "ANALYZE;", each.new, deadline=_DEADLINE)
         found = None if told is None else census.of(container.id, policy.user, each.new)
         analysed.result()
-    if told is not None and found is not None and (different := census.differences(told, found)):
-        raise Failure(f"what was loaded differs from the backup: {different[0]}; nothing was changed",
-                      status=Status.REFUSED, data={"log": different[:20]})  # fmt: skip
+    if told is not None and found is not None:
+        lost = census.lost(told, found)
+        if different := census.differences(told, found):
+            raise Failure(f"what was loaded differs from the backup: {different[0]}; nothing was changed",
+                          status=Status.REFUSED, data={"log": different[:20]})  # fmt: skip
     # what the live one has counts; one that is gone gets what it had when it was backed up
     if belongings := server.belongings(each.name) if each.kept else (told or {}).get("belongings"):
         server.give(each.new, belongings)
+    return lost
 
 
 def _room(config: Config) -> Callable[[], None]:

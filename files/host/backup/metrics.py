@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from host import durable
-from host.backup import ALL, catalog
+from host.backup import ALL, BASE, catalog
 from host.backup.catalog import Backup
 from host.config import Config
 
@@ -49,9 +49,10 @@ def attempted(config: Config, kind: str, *, ok: bool) -> None:
 def write(config: Config) -> None:
     """Make the file anew. A failure to write it must not fail a backup: it is left to the caller to report."""
     attempts = durable.read_json(config.state / "attempts.json")
-    lines = render(
-        {kind: catalog.backups(config, kind) for kind in ALL}, attempts if isinstance(attempts, dict) else {}
-    )
+    found = {kind: catalog.backups(config, kind) for kind in ALL}
+    if not found[BASE]:
+        del found[BASE]  # the settings do not want any
+    lines = render(found, attempts if isinstance(attempts, dict) else {})
     place = folder(config)
     place.mkdir(mode=0o755, parents=True, exist_ok=True)
     place.chmod(0o755)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ class Policy:
     """The settings of backups: how long each kind is kept, where copies go, and with what PostgreSQL is entered.
 
     `remotes` are restic's URLs, `host_keys` the keys that SFTP servers may have ("ssh-ed25519 AAAA..."). With
-    `point_in_time_days` above 0 PostgreSQL can be taken back to any moment of the last so many days.
+    `point_in_time_days` above 0 PostgreSQL can be taken back to any moment of the last so many days. `volumes` are
+    those whose files are backed up as they are. `assertions` are what has to be true of what a drill has restored.
     """
 
     keep: dict[str, Keep]
@@ -41,6 +42,8 @@ class Policy:
     remotes: tuple[str, ...] = ()
     host_keys: tuple[str, ...] = ()
     point_in_time_days: int = 0
+    volumes: tuple[str, ...] = ()
+    assertions: tuple[str, ...] = ()
 
     def login(self, service: str) -> Path:
         """The directory that has the password of a service, readable for root alone."""
@@ -65,7 +68,14 @@ def parse(raw: dict[str, Any], release: Path, database: str, user: str) -> Polic
         remotes=tuple(str(url) for url in raw.get("remotes", ())),
         host_keys=tuple(str(key) for key in raw.get("host_keys", ())),
         point_in_time_days=days,
+        volumes=tuple(str(name) for name in raw.get("volumes", ())),
     )
+
+
+def assertions(text: str) -> tuple[str, ...]:
+    """The questions in assertions.sql: one a line; what begins with -- is for people."""
+    lines = (line.strip() for line in text.splitlines())
+    return tuple(line for line in lines if line and not line.startswith("--"))
 
 
 def load(config: Config, release: str = "current") -> Policy:
@@ -73,8 +83,10 @@ def load(config: Config, release: str = "current") -> Policy:
     found = releases.load(config, release)
     path = found.path / "backup" / "policy.json"
     settings = found.manifest.settings
+    questions = path.with_name("assertions.sql")
     try:
-        return parse(json.loads(path.read_bytes()), found.path, settings.postgres_db, settings.postgres_user)
+        policy = parse(json.loads(path.read_bytes()), found.path, settings.postgres_db, settings.postgres_user)
+        return replace(policy, assertions=assertions(questions.read_text("utf-8")) if questions.is_file() else ())
     except FileNotFoundError:
         raise Failure(
             f"release {found.id} was made before there were backups", hint="deploy once: fab deploy"

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from host import process
-from host.backup import catalog, client, recognise, redis
+from host.backup import carried, catalog, client, recognise, redis
+from host.backup.catalog import Backup
 from host.config import Config
 from host.errors import Failure, Status, one_line
 
@@ -23,25 +24,29 @@ def opened(config: Config, name: str) -> Iterator[tuple[str, float | None, Path,
     Raises Failure (REFUSED) for what is damaged, or no RDB file, or of another application. Changes nothing.
     """
     with catalog.scratch(config) as room:
-        if name == "latest" or catalog.is_id(name):
-            backup = catalog.find(config, SERVICE, name)
-            if backup.manifest.get("app") != config.app:
-                raise recognise.refuse(backup.path, f"is of {backup.manifest.get('app')}")
-            catalog.check(backup.path, backup.manifest)
-            label, taken, path = backup.id, backup.taken, backup.path / redis.FILE
-        else:
-            label, taken, path = name, None, _given(Path(name), room)
+        backup, path = _found(config, name, room)
+        label, taken = (backup.id, backup.taken) if backup else (name, None)
         yield label, taken, path, _counted(config, path)
 
 
+def _found(config: Config, name: str, room: Path) -> tuple[Backup | None, Path]:
+    """The backup that is meant, None for a file of somebody else's, and the RDB file."""
+    if name == "latest" or catalog.is_id(name):
+        backup = carried.proven(config, catalog.find(config, SERVICE, name))
+        return backup, backup.path / redis.FILE
+    if not Path(name).is_absolute():
+        raise Failure(f"there is no backup called {name}", hint="see: fab backup.list", status=Status.REFUSED)
+    given = recognise.real(Path(name))
+    found = carried.found(config, SERVICE, given, room)
+    return found, found.path / redis.FILE if found else _given(given, room)
+
+
 def _given(path: Path, room: Path) -> Path:
-    if not path.is_absolute():
-        raise Failure(f"there is no backup called {path}", hint="see: fab backup.list", status=Status.REFUSED)
-    path = recognise.real(path)
     if path.is_dir() and (path / redis.FILE).is_file():
         return _given(path / redis.FILE, room)
     found = recognise.look(path)
     if found.packed == "gzip":
+        recognise.room(path, room, path.stat().st_size)
         target = room / redis.FILE
         recognise.unzip(path, target)
         path, found = target, recognise.look(target)

@@ -42,10 +42,10 @@ def real(path: Path) -> Path:
         raise refuse(path, "is not there") from None
 
 
-def room(path: Path, folder: Path) -> None:
-    """Raise Failure (REFUSED) when unpacking `path` is about to fill the disk that `folder` is on."""
-    if (free := shutil.disk_usage(folder).free) < _RESERVE:
-        raise refuse(path, f"is too big when it is unpacked: {free >> 20} MB are left", "free some: docker system df")
+def room(path: Path, folder: Path, need: int = 0) -> None:
+    """Raise Failure (REFUSED) when unpacking `path`, `need` bytes at least, fills the disk that `folder` is on."""
+    if (free := shutil.disk_usage(folder).free) < need + _RESERVE:
+        raise refuse(path, f"is too big to be unpacked: {free >> 20} MB are left", "free some: docker system df")
 
 
 def look(path: Path) -> Found:

@@ -36,7 +36,8 @@ def inspect(config: Config, name: str) -> dict[str, Any]:
     """What would be restored and what it would replace, for a person to agree to. Raises as `opened`."""
     live = redis.describe(config)
     with rdb.opened(config, name) as (label, taken, path, counted):
-        return {"source": label, "taken": taken, "database": config.app, "bytes": path.stat().st_size,
+        chosen = name if name.startswith("/") else label  # by a path it is asked for again, not by what is in it
+        return {"source": chosen, "label": label, "taken": taken, "database": config.app, "bytes": path.stat().st_size,
                 "keys": counted["keys"], "live_keys": live["keys"], "live_bytes": live["bytes"],
                 "now": time.time()}  # fmt: skip
 

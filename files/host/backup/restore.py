@@ -77,7 +77,9 @@ def inspect(config: Config, policy: Policy, name: str, *, other: bool) -> dict[s
                 "rows": sum(t["rows"] for t in told["tables"]) if told else None,
                 "tables": len(told["tables"]) if told else None,
             })  # fmt: skip
-        return {**about, "source": source.name, "taken": source.taken, "parts": parts}
+        # by a path it is asked for again, and not by what is in it
+        chosen = name if name.startswith("/") else source.name
+        return {**about, "source": chosen, "label": source.name, "taken": source.taken, "parts": parts}
 
 
 def _live(server: swap.Server, database: str) -> dict[str, Any]:
@@ -116,7 +118,8 @@ def restore(config: Config, policy: Policy, name: str, journal: Journal, *, othe
                 loading.roles(server, (source.manifest or {}).get("roles", []), source.globals)
             for part, each in zip(source.parts, exchanges, strict=True):
                 with journal.step("load", f"loading {each.name} beside the live one") as loaded:
-                    loading.load(config, policy, server, source, part=part, each=each)
+                    for lost in loading.load(config, policy, server, source, part=part, each=each):
+                        journal.warn(f"the copy of {each.name} has {lost}: a drill would call that a failure")
                     loaded.done(f"{each.name} is loaded and equal to the backup" if source.manifest else "loaded")
             was_well = well(config, SERVICE, 0)
             window = _exchange(config, server, exchanges, journal, by)

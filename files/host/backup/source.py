@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from host.backup import catalog, client, past, recognise, sql
+from host.backup import carried, catalog, client, past, recognise, sql
 from host.backup.policy import Policy
 from host.config import Config
 from host.errors import Failure, Status, one_line
@@ -49,24 +49,17 @@ def opened(config: Config, policy: Policy, name: str, step: Step, *, other: bool
                 then = past.moment_of(name)
                 yield _parts(past.told(then), then, room / "dump", found)
         elif name == "latest" or catalog.is_id(name):
-            yield _ours(config, catalog.find(config, SERVICE, name))
+            yield _ours(carried.proven(config, catalog.find(config, SERVICE, name)))
         else:
             path = Path(name)
             if not path.is_absolute():
                 raise Failure(f"there is no backup called {name}", hint="see: fab backup.list", status=Status.REFUSED)
             path = recognise.real(path)
-            manifest = catalog.read(path) if path.is_dir() else None
-            if manifest is not None:
-                yield _ours(config, catalog.Backup(SERVICE, path.name, path, manifest))
-            else:
-                yield _theirs(config, policy, path, room, other=other)
+            backup = carried.found(config, SERVICE, path, room)
+            yield _ours(backup) if backup else _theirs(config, policy, path, room, other=other)
 
 
-def _ours(config: Config, backup: catalog.Backup) -> Source:
-    whose = (backup.manifest.get("app"), backup.manifest.get("kind"))
-    if whose != (config.app, SERVICE):
-        raise recognise.refuse(backup.path, f"is of {whose[0]} ({whose[1]})")
-    catalog.check(backup.path, backup.manifest)
+def _ours(backup: catalog.Backup) -> Source:
     return _parts(backup.id, backup.taken, backup.path, backup.manifest)
 
 
@@ -99,6 +92,7 @@ def _unwrapped(config: Config, path: Path, room: Path) -> tuple[str, Path]:
     """What is in it and where that lies, unpacked into `room` if need be."""
     found, place = recognise.look(path), path
     if found.packed:
+        recognise.room(path, room, path.stat().st_size)
         place = room / "unpacked"
         if found.packed == "gzip":
             recognise.unzip(path, place)

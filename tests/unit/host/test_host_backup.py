@@ -14,7 +14,7 @@ import pytest
 from host_world import World
 
 from host.backup import catalog, census, loading, recognise, restore, retention, sql, swap
-from host.backup.policy import Keep
+from host.backup.policy import Keep, assertions
 from host.backup.retention import Item
 from host.errors import Failure, Status
 
@@ -304,7 +304,7 @@ def test_what_would_fill_the_disk_is_not_unpacked_to_its_end(tmp_path: Path, mon
     packed.write_bytes(gzip.compress(bytes(8 << 20)))
     full = shutil.disk_usage(tmp_path)._replace(free=100 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
-    with pytest.raises(Failure, match="too big when it is unpacked: 100 MB are left"):
+    with pytest.raises(Failure, match="too big to be unpacked: 100 MB are left"):
         recognise.unzip(packed, tmp_path / "out")
     assert (tmp_path / "out").stat().st_size == 1 << 20
 
@@ -318,3 +318,15 @@ def test_files_are_fetched_one_behind_the_other_and_the_first_from_where_it_brok
     assert told.stdout == b"bbaaaaa"
     refused = world.run("fetch", "redis", made.id, "a", "../a")
     assert (refused.stdout, refused.returncode) == (b"", Status.REFUSED)
+
+
+def test_assertions_are_one_a_line_and_the_rest_is_for_people() -> None:
+    text = "-- about users\n\n  SELECT count(*) > 0 FROM users; -- some\n--SELECT false;\nSELECT true\n"
+    assert assertions(text) == ("SELECT count(*) > 0 FROM users; -- some", "SELECT true")
+
+
+def test_an_index_that_a_restore_has_lost_is_found_and_more_than_there_was_is_not_called_a_loss() -> None:
+    expected = {"belonging": {"indexes": 3, "triggers": 1}}
+    assert census.lost(expected, {"belonging": {"indexes": 2, "triggers": 1, "views": 4}}) == ["2 indexes instead of 3"]
+    assert census.lost(expected, {"belonging": {"indexes": 5}}) == ["0 triggers instead of 1"]
+    assert census.lost({}, {"belonging": {"indexes": 5}}) == []  # the first manifests did not count them

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -261,3 +263,22 @@ class TestFacts:
     def test_a_service_that_can_run_only_once_cannot_be_switched(self, part: dict) -> None:
         with pytest.raises(compose.ComposeError, match="beside"):
             self.of({"x-switch": {"port": 80}, **part})
+
+
+def test_what_backs_a_volume_up_is_said_in_the_file() -> None:
+    text = b"""
+name: ${APP}
+services: {a: {image: x}}
+volumes:
+  data: {name: "${APP}_d", x-backup: files}
+  plain:
+"""
+    assert compose.backups(text, {"APP": "shop"}) == {"shop_d": "files", "shop_plain": ""}
+    with pytest.raises(compose.ComposeError, match="x-backup is one of"):
+        compose.backups(text.replace(b"files", b"tape"), {"APP": "shop"})
+
+
+def test_every_volume_of_the_bundle_has_its_backup() -> None:
+    text = project.read_tree()["docker-compose.prod.yml"]
+    names = dict.fromkeys(re.findall(r"[A-Z_0-9]+", text.decode()), "x")
+    assert set(compose.backups(text, names).values()) == {"postgres", "redis", "grafana", "none"}

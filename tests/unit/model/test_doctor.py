@@ -318,3 +318,14 @@ def test_the_worst_counts_and_each_fix_has_its_line() -> None:
         "                 fix: wait",
         "ok       clock   right",
     ]
+
+
+def test_a_volume_that_nothing_backs_up_is_an_error_and_one_that_nobody_names_a_warning() -> None:
+    classes = {"shop_data": "postgres", "shop_metrics": "none"}
+    well = list(doctor.volumes(classes, ["shop_data"], "files/c.yml", lambda task: f"fab {task}"))
+    assert [found.grade for found in well] == ["ok"]
+    found = {each.name: each for each in doctor.volumes({**classes, "shop_uploads": ""}, ["shop_old"], "files/c.yml",
+                                                        lambda task: f"fab {task}")}  # fmt: skip
+    assert found["volume shop_uploads"].grade == "error"
+    assert "x-backup: files" in found["volume shop_uploads"].fix
+    assert found["volume shop_old"].grade == "warning"

@@ -1,0 +1,4 @@
+-- What has to be true of the application's database after it was restored: every drill asks this of the copy it made.
+-- One question a line, each answering true in every row, for instance:
+--   SELECT count(*) > 0 FROM users;
+--   SELECT max(created_at) > now() - interval '2 days' FROM events;
