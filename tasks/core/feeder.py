@@ -9,7 +9,8 @@ import paramiko
 
 Source = bytes | BinaryIO | Iterable[bytes]
 
-CHUNK = 65_536  # bytes sent at once
+# Bytes sent at once: what goes into two packets as OpenSSH takes them, of which paramiko fills all but 64 bytes.
+CHUNK = 2 * (32_768 - 64)
 
 
 class Feeder(threading.Thread):
@@ -36,7 +37,7 @@ class Feeder(threading.Thread):
 
 
 def chunks(source: Source) -> Iterator[bytes]:
-    """`source` in pieces of at most 64 KiB, holding one at a time."""
+    """`source` in pieces of at most CHUNK bytes, holding one at a time."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         view = memoryview(source)
         for start in range(0, len(view), CHUNK):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from tasks.core import events, project, settings
-from tasks.core.errors import HostFailed, Refused
+from tasks.core.errors import HostFailed, UsageError
 from tasks.core.progress import Progress, size
 from tasks.core.task import Report
 from tasks.model import backup as model
@@ -16,6 +17,7 @@ from tasks.operations.arriving import Arriving, Damaged, Wanted, private
 if TYPE_CHECKING:
     from tasks.core.session import Session
 
+_PULLED = ("postgres", "redis", "config", "base")
 _FILES = 200  # fetched by one command, whose line the kernel limits
 
 
@@ -67,42 +69,45 @@ def prune(s: Session, *, rehearsal: bool) -> Report:
 def pull(s: Session, kind: str, name: str, to: str) -> Report:
     """Fetch a backup into <to>/<kind>/<id>; what is there already and right is not fetched again.
 
-    Raises Refused when there is no such backup, HostFailed when what arrived is not what the host has.
+    Raises HostFailed when there is no such backup, or when what arrived is not what the host has.
     """
+    if kind not in _PULLED:
+        raise UsageError(f"--kind is one of {', '.join(_PULLED)}, not {kind}")
     app = settings.load(s.settings_file).app_name
-    rows = [row for row in _told(s)["backups"] if row["kind"] == kind and name in (row["id"], "latest")]
-    if not rows:
-        raise Refused(f"there is no backup of {kind} called {name}", host=s.name, hint=hint.fab(s, "backup.list"))
-    row = rows[0]
-    folder = Path(to or f"backups/{s.name}") / kind / row["id"]
+    manifest = hostprogram.content(s, app, "fetch", kind, name, "manifest.json")
+    told = json.loads(manifest)
+    folder = Path(to or f"backups/{s.name}") / kind / _inside(s, told["id"])
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    total = sum(int(each["size"]) for each in row["files"])
-    with s.out.progress(f"fetching {row['id']}", total) as progress:
-        wanted = [_wanted(s, each, folder) for each in row["files"]]
+    total = sum(int(each["size"]) for each in told["files"])
+    with s.out.progress(f"fetching {told['id']}", total) as progress:
+        wanted = [_wanted(s, each, folder) for each in told["files"]]
         missing = [each for each in wanted if not each.there]
         progress.advance(total - sum(each.size for each in missing))
         missing.sort(key=lambda each: each.begun, reverse=True)  # only the first of each command can be gone on with
         for start in range(0, len(missing), _FILES):
-            _fetch(s, app, row, missing[start : start + _FILES], progress)
-    manifest = s.run(hostprogram.command(app, "fetch", kind, row["id"], "manifest.json"), root=True).stdout
+            _fetch(s, app, (kind, told["id"]), missing[start : start + _FILES], progress)
     private(folder / "manifest.json").write_bytes(manifest)
     return Report(
-        {"path": str(folder), "bytes": total, "id": row["id"]},
-        f"{s.name}: {kind} {row['id']} is in {folder}, {size(total)}, every checksum right",
+        {"path": str(folder), "bytes": total, "id": told["id"]},
+        f"{s.name}: {kind} {told['id']} is in {folder}, {size(total)}, every checksum right",
     )
 
 
+def _inside(s: Session, path: str) -> PurePosixPath:
+    relative = PurePosixPath(path)
+    if relative.is_absolute() or ".." in relative.parts or not relative.parts:
+        raise HostFailed(f"the host names a file {path}", host=s.name)
+    return relative
+
+
 def _wanted(s: Session, each: dict[str, Any], folder: Path) -> Wanted:
-    relative = PurePosixPath(each["path"])
-    if relative.is_absolute() or ".." in relative.parts:
-        raise HostFailed(f"the host names a file {each['path']}", host=s.name)
-    return Wanted(each["path"], folder / relative, int(each["size"]), str(each["sha256"]))
+    return Wanted(each["path"], folder / _inside(s, each["path"]), int(each["size"]), str(each["sha256"]))
 
 
-def _fetch(s: Session, app: str, row: dict[str, Any], wanted: list[Wanted], progress: Progress) -> None:
+def _fetch(s: Session, app: str, backup: tuple[str, str], wanted: list[Wanted], progress: Progress) -> None:
     begun = wanted[0].begun
     progress.advance(begun)
-    words = ["fetch", row["kind"], row["id"], *(each.name for each in wanted), "--offset", str(begun)]
+    words = ["fetch", *backup, *(each.name for each in wanted), "--offset", str(begun)]
     try:
         with Arriving(wanted, begun, progress.advance) as arriving:
             s.run(hostprogram.command(app, *words), sink=arriving.take, root=True, deadline=None)

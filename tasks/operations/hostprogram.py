@@ -82,12 +82,17 @@ def files(s: Session, app: str, release: str, paths: Sequence[str]) -> dict[str,
     """
     if not paths:
         return {}
-    result = s.run(command(app, "show", release, *paths), root=True, deadline=_SECONDS, check=False)
+    with tarfile.open(fileobj=io.BytesIO(content(s, app, "show", release, *paths))) as tar:
+        members = [(member.name, tar.extractfile(member)) for member in tar]
+        return {name: stream.read() for name, stream in members if stream is not None}
+
+
+def content(s: Session, app: str, *words: object) -> bytes:
+    """The stdout of a command for which it is a file. Raises as `ask`."""
+    result = s.run(command(app, *words), root=True, deadline=_SECONDS, check=False)
     if result.status != 0:
         raise _failure(s, result, result.stderr.splitlines())
-    with tarfile.open(fileobj=io.BytesIO(result.stdout)) as tar:
-        members = [(member.name, tar.extractfile(member)) for member in tar]
-        return {name: content.read() for name, content in members if content is not None}
+    return result.stdout
 
 
 def manifest(s: Session, app: str, release: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Everything is measured in one run, ours and the reference in turn; what counts i
 from __future__ import annotations
 
 import os
+import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,52 +21,68 @@ NOISE = 256  # MB
 
 
 class Dumps:
-    """Backup and restore of a big database."""
+    """The backup of a database, `data` says of which."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, data: str) -> None:
         self.ground = ground
         old, bare = "docker exec pg_dump \\| gzip", "bare pg_dump -Fd -j2 -Z zstd:1"
-        self.against_gzip = Comparison("fab backup.postgres", old, 1 / 4)
-        self.host_against_gzip = Comparison("its seconds on the host", old, 1 / 4)
-        self.against_bare = Comparison("fab backup.postgres", bare, 1.2)
-        self.host_against_bare = Comparison("its seconds on the host", bare, 1.2)
-        self.restored = Comparison("fab restore.postgres", "createdb, bare pg_restore -j2", 1.2)
-        self.window = Limit("restore: without service", 1.0, "s")
+        whole, host = f"fab backup.postgres, {data}", f"its seconds on the host, {data}"
+        self.against_gzip, self.host_against_gzip = Comparison(whole, old, 1 / 4), Comparison(host, old, 1 / 4)
+        self.against_bare, self.host_against_bare = Comparison(whole, bare, 1.2), Comparison(host, bare, 1.2)
 
     @property
-    def rows(self) -> list[Comparison | Limit]:
+    def rows(self) -> list[Comparison]:
         """What was measured."""
-        return [
-            self.against_gzip, self.host_against_gzip, self.against_bare, self.host_against_bare, self.restored,
-            self.window,
-        ]  # fmt: skip
+        return [self.against_gzip, self.host_against_gzip, self.against_bare, self.host_against_bare]
+
+    @property
+    def reach(self) -> float:
+        """How much faster than gzip the bare dump is, which does nothing but dump: the median of the rounds."""
+        return statistics.median(
+            old / bare for (_, old), (_, bare) in zip(self.against_gzip.pairs, self.against_bare.pairs, strict=True)
+        )
 
     def round(self) -> None:
-        """Everything once, ours and theirs in turn."""
+        """Once ours, once each of the others."""
         ground = self.ground
         ground.quiet()
-        ours = ground.fab("backup.postgres")
-        manifest = ground.newest()
+        ours = ground.fab("backup.postgres").seconds
+        host = ground.newest()["seconds"]
         ground.quiet()
         dump = f"docker exec {ground.server} pg_dump -U {USER} {DATABASE}"
         old = ground.timed(f"{dump} | gzip > {OLD}/dump.sql.gz")
         ground.quiet()
         bare = ground.bare(f"pg_dump -Fd -j2 -Z zstd:1 -f /bare/dump {DATABASE}")
         ground.bare("rm -r /bare/dump")
-        for mine, theirs, row in (
-            (ours.seconds, old, self.against_gzip),
-            (manifest["seconds"], old, self.host_against_gzip),
-            (ours.seconds, bare, self.against_bare),
-            (manifest["seconds"], bare, self.host_against_bare),
-        ):
-            row.pairs.append((mine, theirs))
+        self.against_gzip.pairs.append((ours, old))
+        self.host_against_gzip.pairs.append((host, old))
+        self.against_bare.pairs.append((ours, bare))
+        self.host_against_bare.pairs.append((host, bare))
+
+
+class Restores:
+    """The restore of the newest backup."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self.restored = Comparison("fab restore.postgres", "createdb, bare pg_restore -j2", 1.2)
+        self.window = Limit("restore: without service", 1.0, "s")
+
+    @property
+    def rows(self) -> list[Comparison | Limit]:
+        """What was measured."""
+        return [self.restored, self.window]
+
+    def round(self) -> None:
+        """Once ours, once theirs of the same archive."""
+        ground, manifest = self.ground, self.ground.newest()
         ground.quiet()
-        restored = ground.fab("restore.postgres", "--file", "latest", "--yes")
-        self.window.values.append(restored.told["window"])
+        ours = ground.fab("restore.postgres", "--file", "latest", "--yes")
+        self.window.values.append(ours.told["window"])
         [archive] = [each["directory"] for each in manifest["databases"] if each["name"] == DATABASE]
         ground.quiet()
         theirs = ground.bare(f"createdb bare && pg_restore -j2 -d bare /in/{manifest['id']}/{archive}")
-        self.restored.pairs.append((restored.seconds, theirs))
+        self.restored.pairs.append((ours.seconds, theirs))
         ground.bare("dropdb bare")
 
 
@@ -109,17 +126,21 @@ def _measured(ground: Ground, work: Path, rounds: int, scale: int) -> list[Compa
     little = peaks(ground, work / "little")
     size = ground.fill(scale)
     print(f"pgbench -i -s {scale}: a database of {size / 1e6:,.0f} MB; little data are -s {LITTLE}.", flush=True)
-    dumps = Dumps(ground)
-    _repeat("dumps", rounds, dumps.round)
+    plain, restores, noisy = Dumps(ground, "pgbench"), Restores(ground), Dumps(ground, f"pgbench and {NOISE} MB noise")
+    _repeat("dumps and restores", rounds, lambda: (plain.round(), restores.round()))
     ground.noise(NOISE)
+    _repeat("dumps with noise", rounds, noisy.round)
     much = peaks(ground, work / "much")
     sent = transfer.Transfers(ground, work)
     print(f"Transfers: {sent.described}", flush=True)
     _repeat("transfers", rounds, sent.round)
-    return [*dumps.rows, *sent.rows, *(Peak(what, MEMORY, little[what], much[what]) for what in little)]
+    reach = f"{plain.reach:.1f} times as fast as gzip; {noisy.reach:.1f} with noise"
+    print(f"The bare dump, which proves nothing, is {reach}.")
+    memory = [Peak(what, MEMORY, little[what], much[what]) for what in little]
+    return [*plain.rows, *noisy.rows, *restores.rows, *sent.rows, *memory]
 
 
-def _repeat(what: str, rounds: int, body: Callable[[], None]) -> None:
+def _repeat(what: str, rounds: int, body: Callable[[], object]) -> None:
     for number in range(1, rounds + 1):
         before = load()
         body()

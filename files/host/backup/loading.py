@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,12 @@ def load(
                           hint="run the same again; look at: fab health")  # fmt: skip
         raise Failure(f"{source.name} cannot be loaded: {said}; nothing was changed", hint="take another file",
                       status=Status.REFUSED, data={"log": done.stderr.splitlines()[-20:]})  # fmt: skip
-    server.run("ANALYZE;", each.new, deadline=_DEADLINE)
     lost: list[str] = []
-    if told is not None:
-        found = census.of(container.id, policy.user, each.new)
+    with ThreadPoolExecutor(1) as pool:  # both read all there is
+        analysed = pool.submit(server.run, "ANALYZE;", each.new, deadline=_DEADLINE)
+        found = None if told is None else census.of(container.id, policy.user, each.new)
+        analysed.result()
+    if told is not None and found is not None:
         lost = census.lost(told, found)
         if different := census.differences(told, found):
             raise Failure(f"what was loaded differs from the backup: {different[0]}; nothing was changed",

@@ -37,8 +37,9 @@ SELECT current_setting('server_version') AS version, current_setting('server_ver
 # In one container: what is written is read to its end before it counts.
 _DUMP = """set -eu
 mkdir -p "$(dirname "$1")"
+pg_dump --schema-only --snapshot="$3" --lock-wait-timeout={locks} -h 127.0.0.1 -U "$6" -d "$2" -f "$1.schema.sql" &
 pg_dump -Fd -j "$4" -Z "$5" --snapshot="$3" --lock-wait-timeout={locks} -h 127.0.0.1 -U "$6" -d "$2" -f "$1"
-pg_dump --schema-only --snapshot="$3" --lock-wait-timeout={locks} -h 127.0.0.1 -U "$6" -d "$2" -f "$1.schema.sql"
+wait $!
 : > "$1.read"
 pg_restore -f /dev/null "$1"
 rm "$1.read"
@@ -72,49 +73,46 @@ def dump(
     Returns what a manifest says of it: server, identifier, databases, roles. `usual` is the size in bytes it mostly
     comes to, for telling how far it is; 0 when nobody knows. Raises Failure.
     """
-    [about] = sql.rows(server.id, policy.user, "postgres", _SERVER)
-    found = databases(server, policy)
+    with sql.session(server.id, policy.user, "postgres") as session:
+        [about] = session.rows(_SERVER)
+        found = _databases(session, policy)
+        roles = [each["name"] for each in session.rows(_ROLES)]
     run = _Run(config, policy, server, int(about["number"]), partial, Progress(step, "dumped", usual))
-    roles = [each["name"] for each in sql.rows(server.id, policy.user, "postgres", _ROLES)]
-    _globals(config, server, policy, partial)
+    _globals(server, policy, partial)
     for number, each in enumerate(found):
         if len(found) > 1:
             step.output(f"database {each['name']}")
         each.update(_dump(run, each, f"databases/{number}"))
-        each["belongings"] = swap.Server(server.id, policy.user).belongings(each["name"])
     return {"server": about["version"], "identifier": about["identifier"], "databases": found, "roles": roles}
 
 
 def databases(server: Container, policy: Policy) -> list[dict[str, Any]]:
     """Those of the application: {"name", "owner", "bytes", and how it is encoded and sorted}."""
-    found = sql.rows(server.id, policy.user, "postgres", _DATABASES)
+    with sql.session(server.id, policy.user, "postgres") as session:
+        return _databases(session, policy)
+
+
+def _databases(session: sql.Session, policy: Policy) -> list[dict[str, Any]]:
+    found = session.rows(_DATABASES)
     if all(each["name"] != policy.database for each in found):
         raise Failure(f"there is no database {policy.database} on the server", hint="check POSTGRES_DB")
     for each in found:
         raw = each.pop("raw")
         each["provider"] = raw.get("datlocprovider", "c")
         each["locale"] = raw.get("datlocale") or raw.get("daticulocale")
-    return [each for each in found if each["name"] in (policy.database, *_others(server, policy, found))]
+    others = [str(each["name"]) for each in found if each["name"] != "postgres"]
+    # has somebody put tables into the database that is only there for administration?
+    wanted = (policy.database, *others, *(["postgres"] if census.tables(session.ask) else []))
+    return [each for each in found if each["name"] in wanted]
 
 
-def _others(server: Container, policy: Policy, found: list[dict[str, Any]]) -> list[str]:
-    names = [str(each["name"]) for each in found if each["name"] != "postgres"]
-    return [*names, "postgres"] if _used(server, policy) else names
-
-
-def _used(server: Container, policy: Policy) -> bool:
-    """Has somebody put tables into the database that is only there for administration?"""
-    return bool(census.tables(lambda script: sql.lines(sql.run(server.id, policy.user, "postgres", script))))
-
-
-def _globals(config: Config, server: Container, policy: Policy, partial: Path) -> None:
-    words = ["pg_dumpall", "--globals-only", "-h", "127.0.0.1", "-U", policy.user, "-f", "/backup/globals.sql"]
-    done = client.beside(
-        config, server, words, purpose="backup", mounts={partial: "/backup"}, deadline=600, check=False,
-        login=policy.login(SERVICE),
-    )  # fmt: skip
-    if done.status != 0:
-        raise Failure(f"the roles cannot be dumped: {one_line(done.last_line)}", hint="look at: fab health")
+def _globals(server: Container, policy: Policy, partial: Path) -> None:
+    words = ["pg_dumpall", "--globals-only", "-U", policy.user]
+    done = client.inside(server.id, words, deadline=600, check=False)
+    if done.status != 0:  # what it wrote has hashes of passwords: it is not what is told
+        said = one_line(done.stderr[-300:]) or f"exit status {done.status}"
+        raise Failure(f"the roles cannot be dumped: {said}", hint="look at: fab health")
+    (partial / "globals.sql").write_bytes(done.stdout)
 
 
 def jobs() -> int:
@@ -144,6 +142,7 @@ def _dump(run: _Run, database: dict[str, Any], place: str) -> dict[str, Any]:
         session.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;")
         [snapshot] = session.ask("SELECT pg_export_snapshot();")
         counted = pool.submit(census.take, session.ask)
+        belongings = pool.submit(swap.Server(server.id, policy.user).belongings, database["name"])
         words = ["sh", "-c", _DUMP.format(locks=_LOCKS), "sh", f"/backup/{place}", connection, snapshot, str(jobs()),
                  method, policy.user]  # fmt: skip
         done = client.beside(
@@ -152,7 +151,7 @@ def _dump(run: _Run, database: dict[str, Any], place: str) -> dict[str, Any]:
         )  # fmt: skip
         if done.status != 0:
             raise _failed(done.stderr or done.text, database["name"], partial / f"{place}.read")
-        found = counted.result()
+        found = {**counted.result(), "belongings": belongings.result()}
     schema = partial / f"{place}.schema.sql"
     text = census.schema_text(schema.read_text("utf-8", "surrogateescape"))
     schema.write_text(text, "utf-8", "surrogateescape")

@@ -65,8 +65,12 @@ def told(stderr: str) -> str:
 
 def rows(container: str, user: str, database: str, query: str, *, deadline: float = _DEADLINE) -> list[Any]:
     """The rows of a query, each a JSON value. Raises as `run`."""
-    text = run(container, user, database, f"SELECT row_to_json(answer) FROM ({query}) answer;", deadline=deadline)
+    text = run(container, user, database, _as_rows(query), deadline=deadline)
     return [json.loads(line) for line in lines(text) if line.strip()]
+
+
+def _as_rows(query: str) -> str:
+    return f"SELECT row_to_json(answer) FROM ({query}) answer;"
 
 
 def lines(text: str) -> list[str]:
@@ -98,6 +102,10 @@ class Session:
                 return lines
             lines.append(line)
         raise self._ended()
+
+    def rows(self, query: str) -> list[Any]:
+        """The rows of a query, each a JSON value. Raises as `ask`."""
+        return [json.loads(line) for line in self.ask(_as_rows(query)) if line.strip()]
 
     def _ended(self) -> Failure:
         try:

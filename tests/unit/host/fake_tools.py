@@ -105,6 +105,7 @@ def psql(value):
         "datistemplate": {"name": "shop", "owner": "shop", "encoding": "UTF8", "collate": "C", "ctype": "C",
                           "bytes": value.get("database_size", 1000), "raw": {}},
         "pg_roles": {"name": "shop"},
+        "datconnlimit": {"owner": "shop", "connections": -1, "granted": False, "comment": None},
     }  # fmt: skip
     for line in sys.stdin:
         if value.get("psql_error"):
@@ -126,9 +127,6 @@ def psql(value):
 def pg_dump(value, argv):
     """Write what pg_dump would into the directory that is mounted."""
     [place] = [Path(word.rsplit(":", 1)[0]) for word in argv if word.endswith(":/backup")]
-    if "pg_dumpall" in argv:
-        (place / "globals.sql").write_text("-- roles\n")
-        return
     if error := value.get("dump_error"):
         fail(error)
     archive = place / "databases/0"
@@ -219,12 +217,14 @@ def docker(value, argv):
     elif argv[0] == "run":
         if error := value.get("check_error"):
             fail(error)
-        if "pg_dumpall" in argv or "pg_dump" in " ".join(argv):
+        if "pg_dump" in " ".join(argv):
             pg_dump(value, argv)
     elif argv[0] == "exec":
         if error := value.get("exec_error"):
             fail(error)
-        if "marker" in argv:
+        if "pg_dumpall" in argv:
+            say("-- roles")
+        elif "marker" in argv:
             say(value.get("loaded", "").partition('default "')[2].partition('"')[0])
         elif "reload" in argv and not value.get("deaf"):
             reload_nginx(value)
