@@ -29,6 +29,7 @@ SELECT datname AS name, pg_get_userbyid(datdba) AS owner, pg_encoding_to_char(en
     datcollate AS "collate", datctype AS ctype, pg_database_size(oid) AS bytes, to_jsonb(d) AS raw
 FROM pg_database d WHERE NOT datistemplate AND datallowconn AND datname !~ '{SIDE}' ORDER BY 1
 """
+_GLOBALS_END = b"PostgreSQL database cluster dump complete"
 _ROLES = "SELECT rolname AS name FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1"
 _SERVER = """
 SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
@@ -112,6 +113,8 @@ def _globals(server: Container, policy: Policy, partial: Path) -> None:
     if done.status != 0:  # what it wrote has hashes of passwords: it is not what is told
         said = one_line(done.stderr[-300:]) or f"exit status {done.status}"
         raise Failure(f"the roles cannot be dumped: {said}", hint="look at: fab health")
+    if _GLOBALS_END not in done.stdout[-200:]:
+        raise Failure("the roles cannot be dumped: their end did not arrive", hint="run it again; look at: fab health")
     (partial / "globals.sql").write_bytes(done.stdout)
 
 

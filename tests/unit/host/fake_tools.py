@@ -223,7 +223,7 @@ def docker(value, argv):
         if error := value.get("exec_error"):
             fail(error)
         if "pg_dumpall" in argv:
-            say("-- roles")
+            say("-- roles\n--\n-- PostgreSQL database cluster dump complete\n--")
         elif "marker" in argv:
             say(value.get("loaded", "").partition('default "')[2].partition('"')[0])
         elif "reload" in argv and not value.get("deaf"):
