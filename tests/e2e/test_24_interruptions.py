@@ -172,7 +172,7 @@ def test_postgres_restarted_while_a_restore_loads_the_old_data_serve_and_the_nex
     restart = when(f"test -e {MARK['postgres']}", f"sleep 1; docker restart -t 60 {container_of('postgres')}")
     done = heavy.fab(*RESTORE, expect=12)
     assert restart.wait(90) == 0
-    assert "nothing was changed" in told_in_one_line(done)
+    assert "PostgreSQL" in told_in_one_line(done)
     wait_until("postgres", lambda: well(heavy), seconds=120)
     before.unchanged()
     assert set_aside() == there
