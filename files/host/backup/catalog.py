@@ -228,6 +228,12 @@ def seal(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
+def settle(path: Path) -> None:
+    """Have everything in a directory on the disk now: `publish`, which wants that too, then need not wait for it."""
+    for each in files_of(path):
+        _sync(each)
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

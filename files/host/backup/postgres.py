@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,14 @@ def _dump(run: _Run, database: dict[str, Any], place: str) -> dict[str, Any]:
     server, policy, partial = run.server, run.policy, run.partial
     connection = sql.connection(database["name"])
     method = "zstd:1" if run.version >= _ZSTD_SINCE else "1"
-    with sql.session(server.id, policy.user, database["name"]) as session, ThreadPoolExecutor(1) as pool:
+    reading, settled = partial / f"{place}.read", list[Future[None]]()
+
+    def tick() -> None:
+        run.progress.watch(partial)
+        if not settled and reading.exists():  # it is whole: it goes to the disk while it is read back
+            settled.append(pool.submit(catalog.settle, partial / place))
+
+    with sql.session(server.id, policy.user, database["name"]) as session, ThreadPoolExecutor(2) as pool:
         session.ask(f"SET lock_timeout = '{_LOCKS}'; {census.UTC}")
         session.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;")
         [snapshot] = session.ask("SELECT pg_export_snapshot();")
@@ -150,10 +157,12 @@ def _dump(run: _Run, database: dict[str, Any], place: str) -> dict[str, Any]:
                  method, policy.user]  # fmt: skip
         done = client.beside(
             run.config, server, words, purpose="backup", mounts={partial: "/backup"}, deadline=_DEADLINE, check=False,
-            tick=lambda: run.progress.watch(partial), login=policy.login(SERVICE),
+            tick=tick, login=policy.login(SERVICE),
         )  # fmt: skip
         if done.status != 0:
-            raise _failed(done.stderr or done.text, database["name"], partial / f"{place}.read")
+            raise _failed(done.stderr or done.text, database["name"], reading)
+        for each in settled:
+            each.result()
         found = {**counted.result(), "belongings": belongings.result()}
     schema = partial / f"{place}.schema.sql"
     text = census.schema_text(schema.read_text("utf-8", "surrogateescape"))
