@@ -101,7 +101,7 @@ def nothing_is_left() -> None:
     """No half backup, nothing unpacked, and no throwaway container."""
     left = inside("sh", "-c", f"ls -d {BACKUPS}/*/.partial-* {BACKUPS}/.restore 2>/dev/null; true").split()
     assert left == []
-    purposes = {f"{APP}-{purpose}" for purpose in ("backup", "restore", "drill", "try")}
+    purposes = {f"{APP}-{purpose}" for purpose in ("backup", "restore", "drill", "try", "recover")}
     assert purposes & {container.name for container in all_containers()} == set()
     assert purposes & set(inside("docker", "ps", "-a", "--format", "{{.Names}}").split()) == set()
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.data import BACKUPS, databases, nothing_is_left
 from tests.e2e.world import APP, HOST, Project, container_of, in_container, inside, sql, wait_until
 
-BACKUPS = f"/opt/{APP}/shared/backups"
 SERVICE = f"{APP}-wal"
 
 
@@ -50,13 +50,6 @@ def rows() -> list[int]:
 def restore(project: Project, moment: str, expect: int = 0) -> str:
     done = project.fab("restore.postgres", "-H", "lab", "--at", moment, "--yes", expect=expect)
     return done.stdout + done.stderr
-
-
-def nothing_is_left() -> None:
-    assert inside("sh", "-c", f"ls -d {BACKUPS}/*/.partial-* {BACKUPS}/.restore 2>/dev/null; true") == ""
-    there = inside("docker", "ps", "-a", "--format", "{{.Names}}").split()
-    assert set(there) & {f"{APP}-{word}" for word in ("backup", "restore", "recover")} == set()
-    assert "__restore_" not in sql("SELECT datname FROM pg_database")
 
 
 def test_a_dropped_table_is_back_as_it_was_seconds_before_and_undo_leads_to_now(past: Project) -> None:
@@ -154,6 +147,7 @@ def test_killed_while_going_back_the_old_data_serve_on(past: Project) -> None:
     assert killer.wait(120) == 0
     assert rows()[-2:] == [31, 32]
     nothing_is_left()
+    assert [name for name in databases() if "__restore_" in name] == []
     restore(past, moment)
     assert rows()[-1] == 31
 
