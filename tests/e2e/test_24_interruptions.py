@@ -105,8 +105,11 @@ def test_killed_in_a_backup_of_the_configuration_there_is_none_and_the_next_is_m
     heavy.fab("backup.config", "-H", "lab")
 
 
-@pytest.mark.parametrize("fault", ["fab killed", "connection cut"])
-@pytest.mark.parametrize("what", ["backup", "restore"])
+ALONE = [("backup", "fab killed"), ("restore", "connection cut")]
+ALONE += [("backup", "connection cut"), ("restore", "fab killed")] if ALL else []
+
+
+@pytest.mark.parametrize(("what", "fault"), ALONE, ids=[f"{w}-{f}".replace(" ", "_") for w, f in ALONE])
 def test_without_its_caller_the_host_finishes_by_itself(heavy: Project, what: str, fault: str) -> None:
     before = Before(heavy)
     words, step = (("backup.postgres", "-H", "lab"), "postgres") if what == "backup" else (RESTORE, "load")
