@@ -196,7 +196,11 @@ def test_a_question_that_cannot_be_read_is_said_to_be_one(engine: Engine, data: 
 # -- load
 
 
-@pytest.mark.parametrize("data", [GOOD, gzip.compress(GOOD, 1), gzip.compress(GOOD[:99]) + gzip.compress(GOOD[99:])])
+@pytest.mark.parametrize(
+    "data",
+    [GOOD, gzip.compress(GOOD, 1), gzip.compress(GOOD[:99]) + gzip.compress(GOOD[99:])],
+    ids=["plain", "gzip", "two members"],
+)
 def test_what_was_announced_is_taken_in_byte_for_byte(engine: Engine, data: bytes) -> None:
     out = io.BytesIO()
     done = engine.load(data, journal=Journal(None, out))
