@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import statistics
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import transfer
@@ -127,21 +126,25 @@ def _measured(ground: Ground, work: Path, rounds: int, scale: int) -> list[Compa
     size = ground.fill(scale)
     print(f"pgbench -i -s {scale}: a database of {size / 1e6:,.0f} MB; little data are -s {LITTLE}.", flush=True)
     plain, restores, noisy = Dumps(ground, "pgbench"), Restores(ground), Dumps(ground, f"pgbench and {NOISE} MB noise")
-    _repeat("dumps and restores", rounds, lambda: (plain.round(), restores.round()))
+    _repeat("dumps and restores", rounds, plain, restores)
     ground.noise(NOISE)
-    _repeat("dumps with noise", rounds, noisy.round)
+    _repeat("dumps with noise", rounds, noisy)
     much = peaks(ground, work / "much")
     sent = transfer.Transfers(ground, work)
     print(f"Transfers: {sent.described}", flush=True)
-    _repeat("transfers", rounds, sent.round)
+    _repeat("transfers", rounds, sent)
     reach = f"{plain.reach:.1f} times as fast as gzip; {noisy.reach:.1f} with noise"
     print(f"The bare dump, which proves nothing, is {reach}.")
     memory = [Peak(what, MEMORY, little[what], much[what]) for what in little]
     return [*plain.rows, *noisy.rows, *restores.rows, *sent.rows, *memory]
 
 
-def _repeat(what: str, rounds: int, body: Callable[[], object]) -> None:
+def _repeat(what: str, rounds: int, *bodies: Dumps | Restores | transfer.Transfers) -> None:
+    """So many rounds of each, one after the other; what a round found is told at once, should a later one fail."""
     for number in range(1, rounds + 1):
         before = load()
-        body()
+        for body in bodies:
+            body.round()
         print(f"{what}, round {number} of {rounds}: load average {before} before, {load()} after", flush=True)
+        for row in [row for body in bodies for row in body.rows]:
+            print(f"  {row.latest}", flush=True)

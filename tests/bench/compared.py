@@ -31,6 +31,11 @@ class Comparison:
         """Is the median of the ratios within the target? Not measured is not met."""
         return bool(self.pairs) and statistics.median(self.ratios) <= self.most
 
+    @property
+    def latest(self) -> str:
+        """The round before, for those who do not want to wait for the table."""
+        return f"{self.what} {self.pairs[-1][0]:.2f} s, {self.reference} {self.pairs[-1][1]:.2f} s"
+
     def row(self) -> list[str]:
         """Its line of the table."""
         ours, theirs = ([pair[side] for pair in self.pairs] for side in (0, 1))
@@ -55,6 +60,11 @@ class Limit:
     def met(self) -> bool:
         """Did it stay below? Not measured is not met."""
         return bool(self.values) and max(self.values) < self.limit
+
+    @property
+    def latest(self) -> str:
+        """That of the round before."""
+        return f"{self.what} {self.values[-1]:.2f} {self.unit}"
 
     def row(self) -> list[str]:
         """Its line of the table."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import peak
+from tests.bench import backups, peak
 from tests.bench.compared import Comparison, Limit, Peak, table
 
 
@@ -41,6 +41,21 @@ def test_what_was_not_measured_is_not_met() -> None:
     rows = [Comparison("ours", "theirs", 1.2), Limit("window", 1.0, "s")]
     assert not any(row.met for row in rows)
     assert table(rows).count("**MISSED**") == 2
+
+
+def test_each_round_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    class Part:
+        rows = (Comparison("ours", "theirs", 1.2), Limit("window", 1.0, "s"))
+
+        def round(self) -> None:
+            self.rows[0].pairs.append((len(self.rows[0].pairs) + 1.0, 4.0))
+            self.rows[1].values.append(0.25)
+
+    backups._repeat("parts", 2, Part())  # type: ignore[arg-type]
+    said = capsys.readouterr().out
+    assert said.count("load average") == 2
+    assert said.index("ours 1.00 s, theirs 4.00 s") < said.index("round 2 of 2") < said.index("ours 2.00 s")
+    assert said.count("window 0.25 s") == 2
 
 
 _EATER = "import time; block = b'x' * ({megabytes} << 20); del block; print(flush=True); time.sleep(60)"
