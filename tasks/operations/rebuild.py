@@ -51,7 +51,7 @@ def rebuild(s: Session, remote: str, *, yes: bool, wait: float) -> Report:
     timed("start", events.follow, s, command, secrets=chosen.secrets, again=hint.fab(s, "rebuild"))
     for kind in ("postgres", "redis"):
         if name := found["backups"].get(kind):
-            timed(kind, backup.follow, s, ["restore", kind, name], wait)
+            timed(kind, backup.follow, s, ["restore", kind, name, "--anew"], wait)
     return _seen(s, chosen, found, seconds)
 
 

@@ -231,8 +231,12 @@ def empty(away: Project) -> str:
 
 def test_an_empty_host_and_a_remote_become_the_running_system(away: Project, empty: str) -> None:
     sql("CREATE TABLE IF NOT EXISTS kept (id int); TRUNCATE kept; INSERT INTO kept SELECT generate_series(1, 177)")
+    sql("DO $$ BEGIN CREATE ROLE \"re ader\" LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;"
+        "GRANT CONNECT ON DATABASE maicivy TO \"re ader\";"
+        "ALTER DATABASE maicivy SET statement_timeout = '66s'")  # fmt: skip
     inside("sh", "-c", f"echo kept > {VOLUME}/'a file'; chown 472:0 {VOLUME}/'a file'")
     away.fab("backup", "-H", "lab", timeout=900)
+    sql("ALTER DATABASE maicivy RESET statement_timeout")
     refused = away.fab("rebuild", "-H", "lab", "--from", SFTP, "--yes", expect=11)
     assert "serves on lab already" in refused.stderr
     words = ("rebuild", "-H", "lab2", "--from", SFTP, "--yes")
@@ -251,6 +255,9 @@ def test_an_empty_host_and_a_remote_become_the_running_system(away: Project, emp
     served = "sha256sum", f"/opt/{APP}/shared/tls/fullchain.pem"
     assert inside(*served, host=empty) == inside(*served)
     assert sql("SELECT count(*) FROM kept", host=empty) == "177"
+    assert sql("SHOW statement_timeout", host=empty).strip() == "66s", "settings of the database are the backup's"
+    granted = "SELECT count(*) FROM pg_database d, aclexplode(datacl) WHERE grantee = '\"re ader\"'::regrole"
+    assert sql(granted, host=empty).strip() == "1"
     assert inside("cat", f"{VOLUME}/a file", host=empty) == "kept\n", "a volume whose files are backed up is there"
     assert inside("stat", "-c", "%u", f"{VOLUME}/a file", host=empty) == "472\n"
     assert inside("sh", "-c", f"ls /run/{APP} | grep adopt || true", host=empty) == ""

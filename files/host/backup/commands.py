@@ -36,6 +36,7 @@ def parsers(command: Parsers, who: str) -> list[argparse.ArgumentParser]:
         each.add_argument("kind", choices=("postgres", "redis"))
         each.add_argument("source", help='"latest", an id, an absolute path, "at:<Unix time>", or "undo"')
         each.add_argument("--other-database", action="store_true", help="also a dump of a database of another name")
+        each.add_argument("--anew", action="store_true", help="settings and grants of databases from the backup too")
     for each in (bringing, units[3]):
         each.add_argument("kind", choices=KINDS)
         each.add_argument("id", help='"latest" or an id')
@@ -116,8 +117,8 @@ def _run_drill(config: Config, args: argparse.Namespace) -> int:
 
 
 def _restore(config: Config, args: argparse.Namespace) -> int:
-    other = ["--other-database"] if args.other_database else []
-    return _launched(config, args, ["run-restore", args.kind, args.source, *other])
+    flags = [f"--{name.replace('_', '-')}" for name in ("other_database", "anew") if getattr(args, name)]
+    return _launched(config, args, ["run-restore", args.kind, args.source, *flags])
 
 
 def _run_restore(config: Config, args: argparse.Namespace) -> int:
@@ -131,7 +132,9 @@ def _run_restore(config: Config, args: argparse.Namespace) -> int:
             return refill.restore(config, found, args.source, journal, by=args.by)
         if args.source == "undo":
             return restore.undo(config, found, journal, by=args.by)
-        return restore.restore(config, found, args.source, journal, other=args.other_database, by=args.by)
+        return restore.restore(
+            config, found, args.source, journal, other=args.other_database, anew=args.anew, by=args.by
+        )
 
     return _worked(config, args, f"restore of {args.kind} from {args.source}", body)
 

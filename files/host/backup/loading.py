@@ -66,7 +66,7 @@ def load(
     """
     database, place, kind = part
     told = source.described(database)
-    server.run(creation(server, policy, each, told))
+    server.run(creation(server, policy, each, told, anew=source.anew))
     container = client.server(config, SERVICE)
     target = sql.connection(each.new)
     login = ["-h", "127.0.0.1", "-U", policy.user, "-d", target]
@@ -94,9 +94,10 @@ def load(
         if different := census.differences(told, found):
             raise Failure(f"what was loaded differs from the backup: {different[0]}; nothing was changed",
                           status=Status.REFUSED, data={"log": different[:20]})  # fmt: skip
-    # what the live one has counts; one that is gone gets what it had when it was backed up
-    if belongings := server.belongings(each.name) if each.kept else (told or {}).get("belongings"):
-        server.give(each.new, belongings)
+    # what the live one has counts; one that is gone, or was only just made, gets what it had when it was backed up
+    belongings = (told or {}).get("belongings") if source.anew or not each.kept else None
+    if belongings or each.kept:
+        server.give(each.new, belongings or server.belongings(each.name))
     return lost
 
 
@@ -113,12 +114,19 @@ def _room(config: Config) -> Callable[[], None]:
     return look
 
 
-def creation(server: swap.Server, policy: Policy, each: swap.Exchange, told: dict[str, Any] | None) -> str:
-    """The statement for the database beside: with the locale of the one it is to replace, or of the one backed up."""
+def creation(
+    server: swap.Server, policy: Policy, each: swap.Exchange, told: dict[str, Any] | None, *, anew: bool = False
+) -> str:  # fmt: skip
+    """The statement for the database beside: with the locale of the one it is to replace, or (there is none, or `anew`)
+    of the one backed up."""
     query = 'SELECT pg_encoding_to_char(encoding) AS encoding, datcollate AS "collate", datctype AS ctype, ' \
             f"to_jsonb(d) AS raw FROM pg_database d WHERE datname = {sql.literal(each.name)}"  # fmt: skip
     found = server.rows(query)
-    about = found[0] if found else told or {"encoding": "UTF8", "collate": "C.UTF-8", "ctype": "C.UTF-8"}
+    about = (
+        found[0]
+        if found and not (anew and told)
+        else told or {"encoding": "UTF8", "collate": "C.UTF-8", "ctype": "C.UTF-8"}
+    )
     raw = about.get("raw") or {}
     provider = raw.get("datlocprovider") or about.get("provider") or "c"
     locale = raw.get("datlocale") or raw.get("daticulocale") or about.get("locale")

@@ -94,7 +94,9 @@ def _lines(server: swap.Server, database: str, script: str) -> list[str]:
     return sql.lines(server.run(script, database))
 
 
-def restore(config: Config, policy: Policy, name: str, journal: Journal, *, other: bool, by: str) -> dict[str, object]:
+def restore(
+    config: Config, policy: Policy, name: str, journal: Journal, *, other: bool, anew: bool = False, by: str
+) -> dict[str, object]:  # fmt: skip
     """Restore; the live databases serve until the copies beside them are whole and equal to what was backed up.
 
     Returns {"window": seconds, "source", "message"}. Raises Failure, and then the old data serve on.
@@ -104,6 +106,7 @@ def restore(config: Config, policy: Policy, name: str, journal: Journal, *, othe
     server = _server(config, policy)
     what = "going back" if name.startswith(past.PREFIX) else f"proving {name}"
     with journal.step("check", what) as step, sources.opened(config, policy, name, step, other=other) as source:
+        source.anew = anew
         _room(config, server, source, journal)
         step.done(f"{source.name} is whole")
         moment, there = swap.stamp(), server.names()

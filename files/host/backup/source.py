@@ -23,13 +23,17 @@ _DUMPED = re.compile(r"^;\s+Dumped from database version: (\S+)", re.M)
 
 @dataclass
 class Source:
-    """What is to be restored: the dump of each database (name, where, as what), and the manifest when it is ours."""
+    """What is to be restored: the dump of each database (name, where, as what), and the manifest when it is ours.
+
+    With `anew` settings and grants of the databases are those of the backup too, and not those of the live ones.
+    """
 
     name: str
     taken: float | None
     parts: list[tuple[str, Path, str]] = field(default_factory=list)
     manifest: dict[str, Any] | None = None
     globals: Path | None = None
+    anew: bool = False
 
     def described(self, database: str) -> dict[str, Any] | None:
         """What the manifest says of a database."""
