@@ -91,7 +91,7 @@ class PrivateSshd:
         while queue:
             parent = queue.pop()
             for pid in _children(parent):
-                if Path(f"/proc/{pid}/comm").exists() and Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
+                if _name(pid).startswith("sshd"):
                     found.insert(0, pid)
                     queue.append(pid)
         return found
@@ -128,3 +128,11 @@ def _children(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def _name(pid: int) -> str:
+    """What a process is called; "" for one that is gone, be it in this very moment."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:
+        return ""
