@@ -30,7 +30,7 @@ CLOSED = f"test -e /opt/{APP}/shared/maintenance/on"
 PHASES = {
     "loading": (f"test -e {MARK['postgres']}", 0.3),
     "closed": (CLOSED, 0.05),
-    "exchanging": (CLOSED, 0.3),
+    "exchanging": (CLOSED, 0.15),  # names are exchanged 0.2 s after the site is closed
 }
 _SECRET = 'export REDISCLI_AUTH="$(cat /run/secrets/password)"; '
 
