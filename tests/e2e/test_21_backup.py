@@ -169,8 +169,9 @@ def test_killed_anywhere_in_a_restore_the_old_data_serve_on(story: Project, phas
 
 @pytest.mark.parametrize("phase", ["closed", "exchanging"])
 def test_killed_anywhere_in_an_undo_neither_state_is_lost(story: Project, phase: str) -> None:
+    execute("DROP TABLE IF EXISTS replaced;")
     story.fab("backup.postgres", "-H", "lab")
-    execute("CREATE TABLE IF NOT EXISTS replaced (a int);")
+    execute("CREATE TABLE replaced (a int);")
     replaced = dumped()
     story.fab("restore.postgres", "-H", "lab", "--file", "latest", "--yes")
     restored = dumped()
