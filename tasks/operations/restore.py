@@ -74,6 +74,9 @@ def _on_host(s: Session, app: str, source: str) -> str:
         return source
     if not path.is_file() and not path.is_dir():
         raise UsageError(f"{path} is neither a file nor a directory: it may never end")
+    if path.is_dir() and not any((path / name).is_file() for name in ("manifest.json", "toc.dat")):
+        raise UsageError(f"{path} holds no backup: it has neither manifest.json nor the toc.dat of pg_dump -Fd",
+                         hint=hint.fab(s, "backup.pull"))  # fmt: skip
     digest = hashlib.sha256()
     length = directory_size(path) if path.is_dir() else path.stat().st_size
     with s.out.progress(f"sending {path.name}", length) as progress:

@@ -1,6 +1,6 @@
 """Backup and restore again and again: nothing piles up but what retention keeps.
 
-CYCLES=100 goes through a hundred of them (an hour on two cores); without it there are three.
+Only with CYCLES=3, say; CYCLES=100 goes through a hundred of them, an hour on two cores.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import pytest
 from tests.e2e.data import BACKUPS, STATE, execute, fingerprint, redis, settled
 from tests.e2e.world import APP, Project, inside, sql, wait_until
 
-CYCLES = int(os.environ.get("CYCLES", "3"))
+CYCLES = int(os.environ.get("CYCLES", "0"))
+pytestmark = pytest.mark.skipif(CYCLES < 1, reason="only with CYCLES=3, say")
 EVENTS = 50  # files of events that are kept
 STAMPS = re.compile(r"\d{8}[Tt]\d{6}[Zz](-[0-9a-f]{4})?")
 PLACES = f"/opt/{APP} /run/{APP} /tmp /root /var/tmp /etc/systemd/system /run/systemd/transient"
