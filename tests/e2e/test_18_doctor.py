@@ -146,3 +146,14 @@ def test_a_file_that_was_changed_by_hand_and_a_stopped_container_are_named(proje
     assert found["container node-exporter"]["fix"] == "fab deploy -H lab"
     project.fab(*shlex.split(found["drift"]["fix"])[1:], "--yes")  # which is another: edits are not undone unasked
     assert errors(project.json("doctor", "-H", "lab")) == {}
+
+
+def test_a_volume_that_nothing_backs_up_is_an_error(project: Project, deployed: Watch) -> None:
+    saved = project.saved()
+    project.edit("files/docker-compose.prod.yml", "    x-backup: redis\n", "")
+    try:
+        found = errors(project.json("doctor", "-H", "lab", expect=9))
+    finally:
+        project.restore(saved)
+    assert "x-backup: files" in found[f"volume {APP}_redis_data"]["fix"]
+    assert errors(project.json("doctor", "-H", "lab")) == {}
