@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import statistics
 import threading
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.audit.scores import Scores
 
 CONNECTIONS = 300
 SECONDS = 30
+PATIENCE = 3  # seconds after which the site counts as away
 ATTACKS = {
     "slow headers": ["-H"],
     "slow bodies": ["-B", "-t", "POST", "-s", "8192"],
@@ -50,7 +52,7 @@ class SomebodyElse:
 def test_the_site_is_available_throughout(target: Target, scores: Scores, out: Path, attack: str) -> None:
     with SomebodyElse(target) as other:
         done = tools.run(
-            "slowhttptest", *ATTACKS[attack], "-c", str(CONNECTIONS), "-r", "100", "-i", "10", "-x", "24", "-p", "3",
+            "slowhttptest", *ATTACKS[attack], "-c", str(CONNECTIONS), "-r", "100", "-i", "10", "-x", "24", "-p", str(PATIENCE),
             "-l", str(SECONDS), "-g", "-o", "/out/slow", "-u", f"https://{target.site}/",
             seconds=SECONDS + 20, names=target.names, mounts={out: "/out"},
         )  # fmt: skip
@@ -69,4 +71,7 @@ def test_the_site_is_available_throughout(target: Target, scores: Scores, out: P
     assert away == []
     assert len(other.seen) >= 10
     assert {status for status, _ in other.seen} == {200}
-    assert max(seconds for _, seconds in other.seen) < 2
+    # one answer may be late on a busy machine; none as late as slowhttptest itself calls away
+    waits = [seconds for _, seconds in other.seen]
+    assert statistics.median(waits) < 1
+    assert max(waits) < PATIENCE

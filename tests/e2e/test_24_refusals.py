@@ -26,6 +26,7 @@ from tests.e2e.data import (
 )
 from tests.e2e.world import APP, Project, audit, container_of, inside, sql, wait_until
 
+pytestmark = pytest.mark.skipif(os.environ.get("FAULTS") != "all", reason="only with FAULTS=all")
 ODD = "/root/e2e-odd"
 KEPT = "/root/e2e-kept"
 FLIP = (
