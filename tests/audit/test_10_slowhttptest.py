@@ -52,8 +52,8 @@ class SomebodyElse:
 def test_the_site_is_available_throughout(target: Target, scores: Scores, out: Path, attack: str) -> None:
     with SomebodyElse(target) as other:
         done = tools.run(
-            "slowhttptest", *ATTACKS[attack], "-c", str(CONNECTIONS), "-r", "100", "-i", "10", "-x", "24", "-p", str(PATIENCE),
-            "-l", str(SECONDS), "-g", "-o", "/out/slow", "-u", f"https://{target.site}/",
+            "slowhttptest", *ATTACKS[attack], "-c", str(CONNECTIONS), "-r", "100", "-i", "10", "-x", "24",
+            "-p", str(PATIENCE), "-l", str(SECONDS), "-g", "-o", "/out/slow", "-u", f"https://{target.site}/",
             seconds=SECONDS + 20, names=target.names, mounts={out: "/out"},
         )  # fmt: skip
     assert (out / "slow.csv").exists(), done.output[-2000:]
