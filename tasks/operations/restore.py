@@ -88,7 +88,10 @@ def _on_host(s: Session, app: str, source: str) -> str:
                 yield chunk
 
         command = hostprogram.command(app, "upload", "--size", length)
-        result = s.run(command, stdin=chunks(), root=True, deadline=None, check=False)
+        try:
+            result = s.run(command, stdin=chunks(), root=True, deadline=None, check=False)
+        except (OSError, ValueError) as error:  # of the file, not of the connection: that has errors of its own
+            raise Refused(f"{path} cannot be read to its end: {error}", host=s.name) from None
     told = hostprogram.answer(s, app, "upload", result)
     if told["sha256"] != digest.hexdigest():
         raise HostFailed(f"{path.name} did not arrive as it is here", host=s.name, hint="run the same again")
