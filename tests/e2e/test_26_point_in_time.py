@@ -137,6 +137,21 @@ def test_a_gap_in_the_log_is_told_and_the_next_base_begins_anew(past: Project) -
     assert rows()[-2:] == [21, 22]
 
 
+def test_what_has_been_received_can_be_gone_back_to_also_when_nothing_comes_in_now(past: Project) -> None:
+    moment = insert(25)
+    insert(26)
+    sql("SELECT pg_switch_wal()")
+    wait_until("the log to be here", lambda: state(past)["behind"] == 0)
+    inside("systemctl", "stop", f"{SERVICE}.timer", SERVICE)
+    try:
+        said = restore(past, moment)
+    finally:
+        inside("systemctl", "start", f"{SERVICE}.timer")
+    assert "is not received" in said
+    assert rows()[-1] == 25
+    wait_until("the log to be received again", lambda: state(past)["receiving"])
+
+
 def test_killed_while_going_back_the_old_data_serve_on(past: Project) -> None:
     moment = insert(31)
     insert(32)

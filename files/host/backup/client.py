@@ -88,7 +88,7 @@ def command(
 ) -> list[str]:
     """The command line of `beside`, for a program that is not waited for."""
     binds = [word for path, seen in mounts.items() for word in ("-v", f"{path}:{seen}")]
-    options = ["--rm", "-i", "--init", "--user", user, "--memory", memory, "--tmpfs", "/tmp", *binds]  # noqa: S108
+    options = ["--rm", "-i", "--init", "--user", user, "--memory", memory, "--tmpfs", "/tmp", *binds]  # noqa: S108  (inside the container)
     entry = list(words)
     if login is not None:
         options += ["-v", f"{login}:/run/secrets:ro"]

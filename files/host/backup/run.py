@@ -85,7 +85,10 @@ def backup(
         if kind in [item.kind for item in made] and (gone := expire(config, policy)):
             journal.emit("output", "", "running", f"the time to undo the last restore is up: {', '.join(gone)} dropped")
     if not policy.point_in_time_days and "postgres" in [item.kind for item in made]:
-        wal.release(config, policy)
+        try:
+            wal.release(config, policy)
+        except Failure as failure:  # the next backup tries again; copies and metrics do not wait for it
+            journal.warn(f"the server still keeps its log for a receiver: {failure.cause}")
     if send:
         failures += copies.send(config, policy, [item.kind for item in made if item.kind in KINDS], journal)
     metrics.write(config)

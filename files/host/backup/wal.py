@@ -28,7 +28,7 @@ OWNER = 999  # uid and gid of PostgreSQL in its container: it is to read them ag
 _PURPOSE = "wal"
 _SEGMENT = re.compile(r"[0-9A-F]{24}(\.partial)?")
 _BOUND = "4GB"  # what the server keeps for a receiver that is away, before its disk is in danger
-_ARRIVAL = 60.0  # seconds a closed segment may take until it is here
+_ARRIVAL = 30.0  # seconds a closed segment may take until it is here
 _SLOT = """
 SELECT coalesce((SELECT wal_status FROM pg_replication_slots WHERE slot_name = {name}), '') AS status,
     (SELECT system_identifier::text FROM pg_control_system()) AS identifier
@@ -86,7 +86,7 @@ def receive(config: Config, policy: Policy) -> None:
         config, server, words, purpose=_PURPOSE, mounts={place: "/wal"}, user=f"{OWNER}:{OWNER}", memory="128m",
         login=config.live / "secrets" / SERVICE,
     )  # fmt: skip
-    os.execvpe(argv[0], argv, configuration.child_environment())  # noqa: S606
+    os.execvpe(argv[0], argv, configuration.child_environment())  # noqa: S606  (the receiver takes this process's place)
 
 
 def _place(config: Config, server: Container, policy: Policy) -> Path:
